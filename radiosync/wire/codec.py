@@ -1,0 +1,392 @@
+"""The bytes of the radiosync protocol: big-endian structs of fixed size, described in PROTOCOL.md.
+
+Every datagram begins with the common header of `radiosync.wire.fields`; what a host sends goes on with the timeline.
+Decoding checks every length and range and raises RemoteProtocolError; it allocates nothing that the datagram itself
+does not contain.  Unknown trailing bytes are an error: a new field is a new version.
+"""
+
+import struct
+from collections.abc import Callable
+
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.errors import RemoteProtocolError
+from radiosync.units import HostNs
+from radiosync.wire.fields import (
+    HEADER,
+    MAGIC,
+    TIMELINE,
+    U32,
+    UNKNOWN,
+    VERSION,
+    Reader,
+    clip32,
+    frame,
+    frame_or_none,
+    pack_head,
+    pack_text,
+    pack_timeline,
+)
+from radiosync.wire.messages import (
+    SYMBOLS_MAX,
+    Announce,
+    Audio,
+    Bye,
+    ByeReason,
+    ChunkHeader,
+    Kind,
+    Leave,
+    ListenerState,
+    Message,
+    Nack,
+    NackEntry,
+    Report,
+    Solicit,
+    SongInfo,
+)
+
+DATAGRAM_MAX = 1200  # never fragmented: below IPv6's least MTU of 1280 with headers to spare (RFC 9000 section 14)
+SOLICIT_BYTES = 400  # padded, so that an answer is never more than three times what it answers (RFC 9000 section 8)
+NAME_MAX = 64  # bytes of UTF-8: a name on a screen
+TAG_MAX = 200  # bytes of UTF-8: three of them fit a datagram with room
+NACK_ENTRIES_MAX = 256  # more do not fit a datagram
+NACK_RUN_MAX = 4096  # chunks in one run: beyond any buffer
+PARITY_MAX = 64
+
+_CHUNK = struct.Struct("!IIQIqIQIqBxIHHHBx")
+_ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQ")
+_SONG = struct.Struct("!IQQ")
+_BYE = struct.Struct("!B7xQ")
+_SOLICIT = struct.Struct("!Q")
+_ASK = struct.Struct("!QQ")
+_NACK_ENTRY = struct.Struct("!IHB")
+_REPORT = struct.Struct("!B3xqqqiIIIIIIII")
+
+AUDIO_OVERHEAD = HEADER.size + TIMELINE.size + _CHUNK.size
+SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
+
+_FLAG_REPAIR = 1
+
+assert (HEADER.size, TIMELINE.size, _CHUNK.size) == (12, 28, 66)  # PROTOCOL.md gives these
+
+
+def encode(message: Message) -> bytes:
+    """Return the datagram for `message`."""
+    return _ENCODERS[type(message)](message)
+
+
+def decode(data: bytes) -> Message:
+    """Return the message in `data`.
+
+    Raises RemoteProtocolError for anything that is not exactly one valid message.
+    """
+    if len(data) < HEADER.size:
+        raise RemoteProtocolError(f"{len(data)} bytes are no datagram of ours")
+    magic, version, kind, session = HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION:
+        raise RemoteProtocolError(f"magic {magic:#06x}, version {version}")
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise RemoteProtocolError(f"unknown kind {kind}")
+    try:
+        return decoder(session, Reader(data, HEADER.size))
+    except (struct.error, ValueError) as error:  # too short, or a value outside its enum or format
+        raise RemoteProtocolError(f"kind {kind}: {error}") from None
+
+
+def peek_kind(data: bytes) -> int:
+    """Return the kind of a datagram that `encode` made."""
+    return data[3]
+
+
+# --- announcements -----------------------------------------------------------------------------------------------
+
+
+def _encode_announce(m: Announce) -> bytes:
+    final = UNKNOWN if m.final_frame is None else m.final_frame
+    fixed = _ANNOUNCE.pack(
+        m.sent_at,
+        m.format.rate,
+        m.format.channels,
+        m.format.sample,
+        m.control_port,
+        m.clock_port,
+        m.chunk_frames,
+        m.play_seq & U32,
+        m.play_frame,
+        m.next_seq & U32,
+        final,
+        clip32(m.buffer_ms),
+        clip32(m.buffered_ms),
+        m.song_id,
+        m.nonce,
+        m.cookie,
+    )
+    return pack_head(Kind.ANNOUNCE, m.session) + pack_timeline(m.timeline) + fixed + pack_text(m.host_name, NAME_MAX)
+
+
+def _decode_announce(session: int, r: Reader) -> Announce:
+    timeline = r.timeline()
+    (sent_at, rate, channels, sample, control_port, clock_port, chunk_frames, play_seq, play_frame, next_seq, final,
+     buffer_ms, buffered_ms, song_id, nonce, cookie) = r.take(_ANNOUNCE)  # fmt: skip
+    name = r.text(NAME_MAX)
+    r.end()
+    if not (control_port and clock_port and chunk_frames):
+        raise RemoteProtocolError("announcement with a port or chunk size of 0")
+    return Announce(
+        session=session,
+        timeline=timeline,
+        sent_at=HostNs(sent_at),
+        format=AudioFormat(rate, channels, SampleFormat(sample)),
+        control_port=control_port,
+        clock_port=clock_port,
+        chunk_frames=chunk_frames,
+        play_seq=play_seq,
+        play_frame=frame(play_frame),
+        next_seq=next_seq,
+        final_frame=frame_or_none(final),
+        buffer_ms=buffer_ms,
+        buffered_ms=buffered_ms,
+        song_id=song_id,
+        nonce=nonce,
+        cookie=cookie,
+        host_name=name,
+    )
+
+
+def _encode_song(m: SongInfo) -> bytes:
+    frames = UNKNOWN if m.frames is None else m.frames
+    tags = b"".join(pack_text(t, TAG_MAX) for t in (m.title, m.artist, m.album))
+    return (
+        pack_head(Kind.SONG, m.session)
+        + pack_timeline(m.timeline)
+        + _SONG.pack(m.song_id, m.first_frame, frames)
+        + tags
+    )
+
+
+def _decode_song(session: int, r: Reader) -> SongInfo:
+    timeline = r.timeline()
+    song_id, first_frame, frames = r.take(_SONG)
+    title, artist, album = (r.text(TAG_MAX) for _ in range(3))
+    r.end()
+    return SongInfo(
+        session=session,
+        timeline=timeline,
+        song_id=song_id,
+        first_frame=frame(first_frame),
+        frames=frame_or_none(frames),
+        title=title,
+        artist=artist,
+        album=album,
+    )
+
+
+def _encode_bye(m: Bye) -> bytes:
+    final = UNKNOWN if m.final_frame is None else m.final_frame
+    return pack_head(Kind.BYE, m.session) + pack_timeline(m.timeline) + _BYE.pack(m.reason, final)
+
+
+def _decode_bye(session: int, r: Reader) -> Bye:
+    timeline = r.timeline()
+    reason, final = r.take(_BYE)
+    r.end()
+    return Bye(session=session, timeline=timeline, reason=ByeReason(reason), final_frame=frame_or_none(final))
+
+
+# --- audio -------------------------------------------------------------------------------------------------------
+
+
+def pack_chunk(c: ChunkHeader, index: int, repair: bool) -> bytes:
+    """Return the part of an audio datagram between timeline and payload."""
+    return _CHUNK.pack(
+        c.seq & U32,
+        c.epoch,
+        c.first_frame,
+        c.frames,
+        c.play_at,
+        c.song_id,
+        c.song_frame,
+        clip32(c.buffer_position_ms),
+        c.stamped_at,
+        c.codec,
+        c.coded_bytes,
+        c.symbol_bytes,
+        c.symbols,
+        index,
+        _FLAG_REPAIR if repair else 0,
+    )
+
+
+def _encode_audio(m: Audio) -> bytes:
+    return (
+        pack_head(Kind.AUDIO, m.session)
+        + pack_timeline(m.timeline)
+        + pack_chunk(m.chunk, m.index, m.repair)
+        + m.payload
+    )
+
+
+def _decode_audio(session: int, r: Reader) -> Audio:
+    timeline = r.timeline()
+    (seq, epoch, first_frame, frames, play_at, song_id, song_frame, buffer_position_ms, stamped_at, codec, coded_bytes,
+     symbol_bytes, symbols, index, flags) = r.take(_CHUNK)  # fmt: skip
+    payload = r.bytes(len(r.data) - r.position)
+    if not (1 <= symbols <= SYMBOLS_MAX and index < symbols + PARITY_MAX and 1 <= symbol_bytes <= SYMBOL_BYTES_MAX):
+        raise RemoteProtocolError(f"symbol {index} of {symbols} with {symbol_bytes} bytes")
+    if not (symbols - 1) * symbol_bytes < coded_bytes <= symbols * symbol_bytes:
+        raise RemoteProtocolError(f"{coded_bytes} bytes are not {symbols} symbols of {symbol_bytes}")
+    if len(payload) != (symbol_bytes if index != symbols - 1 else coded_bytes - index * symbol_bytes):
+        raise RemoteProtocolError(f"payload of {len(payload)} bytes")
+    if not frames:
+        raise RemoteProtocolError("chunk without frames")
+    chunk = ChunkHeader(
+        seq=seq,
+        epoch=epoch,
+        first_frame=frame(first_frame),
+        frames=frames,
+        play_at=HostNs(play_at),
+        song_id=song_id,
+        song_frame=song_frame,
+        buffer_position_ms=buffer_position_ms,
+        stamped_at=HostNs(stamped_at),
+        codec=codec,
+        coded_bytes=coded_bytes,
+        symbol_bytes=symbol_bytes,
+        symbols=symbols,
+    )
+    return Audio(
+        session=session,
+        timeline=timeline,
+        chunk=chunk,
+        index=index,
+        repair=bool(flags & _FLAG_REPAIR),
+        payload=payload,
+    )
+
+
+# --- from listeners ----------------------------------------------------------------------------------------------
+
+
+def _encode_solicit(m: Solicit) -> bytes:
+    data = pack_head(Kind.SOLICIT, m.session) + _SOLICIT.pack(m.nonce)
+    return data.ljust(SOLICIT_BYTES, b"\0")
+
+
+def _decode_solicit(session: int, r: Reader) -> Solicit:
+    (nonce,) = r.take(_SOLICIT)
+    if len(r.data) != SOLICIT_BYTES:
+        raise RemoteProtocolError("solicitation without its padding")
+    return Solicit(session=session, nonce=nonce)
+
+
+def _encode_nack(m: Nack) -> bytes:
+    parts = [pack_head(Kind.NACK, m.session), _ASK.pack(m.cookie, m.listener_id)]
+    for e in m.entries:
+        bitmap = b"" if e.run else e.bitmap.to_bytes((e.bitmap.bit_length() + 7) // 8, "little")
+        parts.append(_NACK_ENTRY.pack(e.seq & U32, e.run, len(bitmap)) + bitmap)
+    return b"".join(parts)
+
+
+def nack_entry_bytes(entry: NackEntry) -> int:
+    """Return how many bytes of a datagram `entry` takes."""
+    return _NACK_ENTRY.size + (0 if entry.run else (entry.bitmap.bit_length() + 7) // 8)
+
+
+NACK_OVERHEAD = HEADER.size + _ASK.size
+
+
+def _decode_nack(session: int, r: Reader) -> Nack:
+    cookie, listener_id = r.take(_ASK)
+    entries: list[NackEntry] = []
+    while r.position < len(r.data):
+        seq, run, length = r.take(_NACK_ENTRY)
+        bitmap = int.from_bytes(r.bytes(length), "little")
+        if bool(run) == bool(bitmap) or run > NACK_RUN_MAX or bitmap.bit_length() > SYMBOLS_MAX:
+            raise RemoteProtocolError("NACK entry that asks for nothing or too much")
+        entries.append(NackEntry(seq=seq, run=run, bitmap=bitmap))
+        if len(entries) > NACK_ENTRIES_MAX:
+            raise RemoteProtocolError("too many NACK entries")
+    return Nack(session=session, cookie=cookie, listener_id=listener_id, entries=tuple(entries))
+
+
+def _encode_report(m: Report) -> bytes:
+    fixed = _REPORT.pack(
+        m.state,
+        m.rtt_ns,
+        m.offset_bound_ns,
+        m.sync_error_ns,
+        min(max(m.rate_ppb, -(1 << 31)), (1 << 31) - 1),
+        *map(
+            clip32,
+            (
+                m.buffer_ms,
+                m.symbols_received,
+                m.symbols_lost,
+                m.symbols_repaired,
+                m.chunks_late,
+                m.chunks_concealed,
+                m.underruns,
+                m.hard_resyncs,
+            ),
+        ),
+    )
+    return pack_head(Kind.REPORT, m.session) + _ASK.pack(m.cookie, m.listener_id) + fixed + pack_text(m.name, NAME_MAX)
+
+
+def _decode_report(session: int, r: Reader) -> Report:
+    cookie, listener_id = r.take(_ASK)
+    (state, rtt_ns, bound_ns, error_ns, rate_ppb, buffer_ms, received, lost, repaired, late, concealed, underruns,
+     resyncs) = r.take(_REPORT)  # fmt: skip
+    name = r.text(NAME_MAX)
+    r.end()
+    return Report(
+        session=session,
+        cookie=cookie,
+        listener_id=listener_id,
+        state=ListenerState(state),
+        rtt_ns=rtt_ns,
+        offset_bound_ns=bound_ns,
+        sync_error_ns=error_ns,
+        rate_ppb=rate_ppb,
+        buffer_ms=buffer_ms,
+        symbols_received=received,
+        symbols_lost=lost,
+        symbols_repaired=repaired,
+        chunks_late=late,
+        chunks_concealed=concealed,
+        underruns=underruns,
+        hard_resyncs=resyncs,
+        name=name,
+    )
+
+
+def _encode_leave(m: Leave) -> bytes:
+    return pack_head(Kind.LEAVE, m.session) + _ASK.pack(m.cookie, m.listener_id)
+
+
+def _decode_leave(session: int, r: Reader) -> Leave:
+    cookie, listener_id = r.take(_ASK)
+    r.end()
+    return Leave(session=session, cookie=cookie, listener_id=listener_id)
+
+
+_ENCODERS: dict[type, Callable[..., bytes]] = {
+    Announce: _encode_announce,
+    SongInfo: _encode_song,
+    Audio: _encode_audio,
+    Bye: _encode_bye,
+    Solicit: _encode_solicit,
+    Nack: _encode_nack,
+    Report: _encode_report,
+    Leave: _encode_leave,
+}
+_DECODERS: dict[int, Callable[[int, Reader], Message]] = {
+    Kind.ANNOUNCE: _decode_announce,
+    Kind.SONG: _decode_song,
+    Kind.AUDIO: _decode_audio,
+    Kind.BYE: _decode_bye,
+    Kind.SOLICIT: _decode_solicit,
+    Kind.NACK: _decode_nack,
+    Kind.REPORT: _decode_report,
+    Kind.LEAVE: _decode_leave,
+}
