@@ -1,0 +1,151 @@
+"""Fit the line under two clouds of one-way delays; the arithmetic of `radiosync.clock.filter`, where the theory is."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SLOPE_MAX = 500_000.0  # ns/s: no crystal is 500 ppm wrong (RFC 5905 App. A, MAXFREQ)
+_GRID = np.linspace(0.0, 1.0, 33)
+_ROUNDS_MAX = 6
+_NEWTON_MAX = 32
+_LIKELY = 10.0  # slopes whose likelihood is exp(-10) of the best carry no weight
+_LIKELY_COUNT = 10  # so many likely slopes on the grid make a fair picture of the posterior
+_GAP_NS_MAX = 1e-3  # what the rounding of floats may cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """Hold one-way delays of exchanges: forward ones bound the line from above, backward ones its negative.
+
+    Times are in s relative to the instant that the fit is for; a forward delay belongs to the departure of its
+    question, a backward delay to the arrival of its answer, because it is there that no skew can break the bound.
+    """
+
+    forward_s: Floats
+    forward_ns: Floats
+    backward_s: Floats
+    backward_ns: Floats
+
+    def newest(self, count: int) -> "Delays":
+        """Return the last `count` of them."""
+        return Delays(
+            forward_s=self.forward_s[-count:],
+            forward_ns=self.forward_ns[-count:],
+            backward_s=self.backward_s[-count:],
+            backward_ns=self.backward_ns[-count:],
+        )
+
+    def aged(self, curvature: float) -> "Delays":
+        """Return them raised by what a line that bends by `curvature` (ns/s²) may have departed since."""
+        return Delays(
+            forward_s=self.forward_s,
+            forward_ns=self.forward_ns + curvature / 2 * self.forward_s**2,
+            backward_s=self.backward_s,
+            backward_ns=self.backward_ns + curvature / 2 * self.backward_s**2,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlopePrior:
+    """Hold what is known of the slope beforehand: the mean and one standard deviation, in ns per second."""
+
+    slope: float
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Hold a fitted line at time 0; values in ns, slopes in ns per second."""
+
+    offset_ns: float
+    slope: float
+    offset_sigma_ns: float
+    slope_sigma: float
+    excess_ns: float
+    """Mean height of the delays above their floors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feasible:
+    """Hold the extremes, at time 0, of all lines that no delay contradicts; values in ns, slopes in ns per second."""
+
+    offset_low_ns: float
+    offset_high_ns: float
+    slope_low: float
+    slope_high: float
+
+
+def feasible(delays: Delays) -> Feasible | None:
+    """Return the extremes of the lines with -backward <= line <= forward at every time, or None if there is no line.
+
+    The height of the gap between both floors is a concave, piecewise linear function of the slope, so that Newton's
+    method from outside finds each of its two zeros exactly, in a handful of steps.
+    """
+    extremes: list[tuple[float, float, float]] = []
+    for sign in (-1.0, 1.0):
+        slope = sign * SLOPE_MAX
+        for _ in range(_NEWTON_MAX):
+            forward = delays.forward_ns - slope * delays.forward_s
+            backward = delays.backward_ns + slope * delays.backward_s
+            i, j = int(forward.argmin()), int(backward.argmin())
+            gap_ns = float(forward[i] + backward[j])
+            if gap_ns >= -_GAP_NS_MAX:
+                break
+            gradient = float(delays.backward_s[j] - delays.forward_s[i])
+            if gradient * sign >= 0.0:
+                return None
+            slope -= gap_ns / gradient
+        else:
+            return None
+        extremes.append((slope, float(forward[i]), float(-backward[j])))
+    (slope_low, _, offset_low), (slope_high, offset_high, _) = extremes
+    if slope_low > slope_high:
+        return None
+    return Feasible(offset_low_ns=offset_low, offset_high_ns=offset_high, slope_low=slope_low, slope_high=slope_high)
+
+
+def mean_excess_ns(delays_ns: Floats, least_ns: float) -> float:
+    """Return the mean of the exponential distribution that fits the lower half of `delays_ns`, at least `least_ns`."""
+    return max(float(np.median(delays_ns) - delays_ns.min()) / math.log(2.0), least_ns)
+
+
+def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: float, excess_ns_min: float) -> Envelope:
+    """Return the posterior mean of the line at time 0, and its standard deviations.
+
+    `slope_guess` (ns/s) only straightens the delays enough to tell their mean excess, `excess_ns_min` at least.
+    """
+    n = delays.forward_s.size
+    forward_excess = mean_excess_ns(delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
+    backward_excess = mean_excess_ns(delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
+    forward_mid_s, backward_mid_s = float(delays.forward_s.mean()), float(delays.backward_s.mean())
+    low, high = within.slope_low, within.slope_high
+    for _ in range(_ROUNDS_MAX):
+        slopes = low + (high - low) * _GRID
+        forward = (delays.forward_ns - slopes[:, None] * delays.forward_s).min(axis=1)
+        backward = (delays.backward_ns + slopes[:, None] * delays.backward_s).min(axis=1)
+        cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2
+        cost -= (n / forward_excess) * (forward + slopes * forward_mid_s)
+        cost -= (n / backward_excess) * (backward - slopes * backward_mid_s)
+        cost -= cost.min()
+        likely = np.flatnonzero(cost < _LIKELY)
+        if likely.size > _LIKELY_COUNT:
+            break
+        low, high = float(slopes[max(likely[0] - 1, 0)]), float(slopes[min(likely[-1] + 1, slopes.size - 1)])
+    weights = np.exp(-cost)
+    weights /= weights.sum()
+    slope = float(weights @ slopes)
+    offsets = (forward - forward_excess / n - backward + backward_excess / n) / 2
+    offset_ns = float(weights @ offsets)
+    return Envelope(
+        offset_ns=offset_ns,
+        slope=slope,
+        offset_sigma_ns=math.sqrt(
+            float(weights @ (offsets - offset_ns) ** 2) + ((forward_excess / n) ** 2 + (backward_excess / n) ** 2) / 4
+        ),
+        slope_sigma=math.sqrt(float(weights @ (slopes - slope) ** 2)),
+        excess_ns=(forward_excess + backward_excess) / 2,
+    )

@@ -1,0 +1,186 @@
+"""When to ask the host for its time, and which answers to believe.
+
+The schedule: 16 questions 30 ms apart, so that a listener can start within half a second; four a second until ten
+seconds have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
+don't fall into step.  Five seconds without an answer bring a burst of eight, and again after 10, 20 and 40 s; so does
+the first answer after such a silence.
+
+Answers are paired with questions by a random 64-bit nonce that travels as the transmit timestamp and comes back as the
+origin (see `radiosync.wire.ntp`).  Whatever else arrives is counted and dropped.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from random import Random
+
+from radiosync.clock.exchange import Exchange
+from radiosync.errors import RemoteProtocolError
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+from radiosync.wire import ntp
+
+BURST_COUNT = 16
+REBURST_COUNT = 8
+BURST_PERIOD_NS = 30 * NS_PER_MS
+LEARNING_PERIOD_NS = 250 * NS_PER_MS
+LEARNING_NS = 10 * NS_PER_S
+STEADY_PERIOD_NS = NS_PER_S
+JITTER = 0.2
+SILENCE_NS = 5 * NS_PER_S
+SILENCE_NS_MAX = 40 * NS_PER_S
+REPLY_NS_MAX = NS_PER_S
+OUTSTANDING_MAX = 64  # two seconds of burst; a reply later than REPLY_NS_MAX is useless anyway
+ANSWERED_MAX = 64
+
+
+@dataclass(slots=True)
+class PollerCounters:
+    """Count what became of questions and answers."""
+
+    requests: int = 0
+    replies: int = 0
+    evicted: int = 0
+    """Questions dropped from the full table, unanswered."""
+    bogus: int = 0
+    """Answers that are no NTP reply, contradict themselves or say that the host has no time."""
+    duplicates: int = 0
+    unknown: int = 0
+    """Answers to questions never asked, or long forgotten."""
+    late: int = 0
+    unstamped: int = 0
+    """Answers to questions whose departure was never noted."""
+    bursts: int = 0
+
+
+class ClockPoller:
+    """Ask for the host's time on a schedule and turn its answers into exchanges; does no I/O itself.
+
+    The driver calls `handle_timeout` when `next_timeout` has come, reads the clock just before it sends each returned
+    datagram, hands that to `note_sent`, and passes every datagram of the clock socket to `receive_datagram`.
+    """
+
+    def __init__(self, random: Random, now: LocalNs) -> None:
+        self.counters = PollerCounters()
+        self._random = random
+        self._outstanding: dict[int, LocalNs | None] = {}
+        self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
+        self._burst_left = 0
+        self._learning_until = now
+        self._silent_since = now
+        self._silence_ns = SILENCE_NS
+        self._reburst_at = now
+        self._timeout_at = now
+        self.restart_burst(now)
+
+    def restart_burst(self, now: LocalNs) -> None:
+        """Begin the whole schedule again at `now`: after a resume, a change of address, a step, a new host."""
+        self._learning_until = LocalNs(now + LEARNING_NS)
+        self._silence_ns = SILENCE_NS
+        self._silent_since = now
+        self._reburst_at = LocalNs(now + SILENCE_NS)
+        self._begin_burst(BURST_COUNT, now)
+
+    def next_timeout(self) -> LocalNs:
+        """Return when `handle_timeout` wants to be called."""
+        return self._timeout_at
+
+    def handle_timeout(self, now: LocalNs) -> list[bytes]:
+        """Return the questions to send at `now`: none before the time, and never more than one to catch up."""
+        if now < self._timeout_at:
+            return []
+        if now >= self._reburst_at:
+            self._silence_ns = min(2 * self._silence_ns, SILENCE_NS_MAX)
+            self._reburst_at = LocalNs(now + self._silence_ns)
+            self._begin_burst(REBURST_COUNT, now)
+        self._timeout_at = LocalNs(now + self._period_ns(now))
+        return [self._new_request()]
+
+    def note_sent(self, request: bytes, sent_at: LocalNs) -> None:
+        """Note that `request`, made by `handle_timeout`, left at `sent_at`."""
+        nonce = ntp.nonce_of(request)
+        if nonce in self._outstanding:
+            self._outstanding[nonce] = sent_at
+
+    def receive_datagram(self, data: bytes, received_at: LocalNs) -> Exchange | None:
+        """Return the exchange that `data` completes, or None; never raises, whatever the bytes."""
+        try:
+            reply = ntp.decode(data)
+        except RemoteProtocolError:
+            self.counters.bogus += 1
+            return None
+        nonce = reply.origin_timestamp
+        if nonce not in self._outstanding:
+            if nonce in self._answered:
+                self.counters.duplicates += 1
+            else:
+                self.counters.unknown += 1
+            return None
+        sent_at = self._outstanding[nonce]
+        if sent_at is None:
+            self.counters.unstamped += 1
+            return None
+        exchange = Exchange(
+            sent_at=sent_at,
+            host_received_at=ntp.ns_from_timestamp(reply.receive_timestamp),
+            host_sent_at=ntp.ns_from_timestamp(reply.transmit_timestamp),
+            received_at=received_at,
+        )
+        if not _is_sound(reply, exchange):
+            self.counters.bogus += 1
+            return None
+        del self._outstanding[nonce]
+        self._answered.append(nonce)
+        if received_at - sent_at > REPLY_NS_MAX:
+            self.counters.late += 1
+            return None
+        self.counters.replies += 1
+        self._note_reply(received_at)
+        return exchange
+
+    @property
+    def outstanding(self) -> int:
+        """Return how many questions wait for their answer."""
+        return len(self._outstanding)
+
+    def _note_reply(self, now: LocalNs) -> None:
+        silent_ns = now - self._silent_since
+        self._silent_since = now
+        self._silence_ns = SILENCE_NS
+        self._reburst_at = LocalNs(now + SILENCE_NS)
+        if silent_ns >= SILENCE_NS and self._burst_left == 0:
+            self._begin_burst(REBURST_COUNT, now)
+
+    def _begin_burst(self, count: int, now: LocalNs) -> None:
+        self.counters.bursts += 1
+        self._burst_left = count
+        self._timeout_at = now
+
+    def _period_ns(self, now: LocalNs) -> int:
+        if self._burst_left > 0:
+            self._burst_left -= 1
+        if self._burst_left > 0:
+            return BURST_PERIOD_NS
+        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else STEADY_PERIOD_NS
+        return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
+
+    def _new_request(self) -> bytes:
+        nonce = 0
+        while nonce == 0 or nonce in self._outstanding:  # an all-zero timestamp means "unknown" to NTP
+            nonce = self._random.getrandbits(64)
+        if len(self._outstanding) >= OUTSTANDING_MAX:
+            del self._outstanding[next(iter(self._outstanding))]
+            self.counters.evicted += 1
+        self._outstanding[nonce] = None
+        self.counters.requests += 1
+        return ntp.request(nonce)
+
+
+def _is_sound(reply: ntp.NtpPacket, exchange: Exchange) -> bool:
+    return (
+        reply.mode == ntp.MODE_SERVER
+        and 1 <= reply.stratum <= 15  # 0 is a kiss-o'-death, 16 an unsynchronised server
+        and reply.leap != ntp.LEAP_UNSYNCHRONISED
+        and reply.receive_timestamp != 0
+        and reply.transmit_timestamp != 0
+        and exchange.received_at >= exchange.sent_at
+        and exchange.host_sent_at >= exchange.host_received_at
+    )
