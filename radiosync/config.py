@@ -55,7 +55,7 @@ class RadioSyncConfig(_Section):
 
     # From 0.1 s, where a pause of the operating system empties it, to 120 s: 740 MB of the largest format there is.
     buffer_duration: float = _key(45.0, Number(0.1, 120, "s"))
-    # Below 5 ms headers outweigh the music; above 2 s a chunk of the largest format has more than 10 000 datagrams.
+    # Below 5 ms headers outweigh the music; above 2 s hardly any format fits into the most datagrams a chunk may have.
     chunk_duration: float = _key(0.5, Number(0.005, 2, "s"))
     safety_margin: float = _key(5.0, Number(0, 60, "s"))
     # 1 ms is a wire; beyond 30 s it is not a latency but an outage.
@@ -122,8 +122,8 @@ class NetworkConfig(_Section):
     ttl: int = _key(1, Whole(0, 32))  # 32 routers are a site; beyond that it is the internet
     dscp_clock: int = _key(46, Whole(0, 63))  # six bits
     dscp_audio: int = _key(34, Whole(0, 63))
-    # 548 bytes every IPv4 host must take (RFC 1122); 1472 is the most that an Ethernet frame holds.
-    datagram_max: int = _key(1200, Whole(548, 1472, "bytes"))
+    # 548 bytes every IPv4 host must take (RFC 1122); 1200 is the wire format's own limit.
+    datagram_max: int = _key(1200, Whole(548, 1200, "bytes"))
 
     @property
     def control_port(self) -> int:

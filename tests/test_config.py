@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radiosync.audio.format import CHANNELS_MAX, RATE_MAX, RATE_MIN
 from radiosync.config import Config, HostConfig, ListenerConfig, NetworkConfig, RadioSyncConfig, all_keys
 from radiosync.config_rules import Number, Whole
 from radiosync.errors import ConfigError
+from radiosync.wire.codec import DATAGRAM_MAX
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SECTIONS = {
@@ -37,6 +39,10 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
     assert message.startswith(str(tmp_path / "party.toml") + ": ")
     assert len(message) < len(str(tmp_path)) + 300
     return message.removeprefix(str(tmp_path / "party.toml") + ": ")
+
+
+def rule_of(section: type, name: str) -> Number | Whole:
+    return next(key.metadata["rule"] for key in fields(section) if key.name == name)
 
 
 def refusal_of_options(overrides: dict[str, object]) -> str | None:
@@ -171,6 +177,12 @@ def test_codec_in_effect(codec: str, compress: bool, effective: str) -> None:
 @pytest.mark.parametrize("output", ["device", "device:3", "device:USB: Audio", "wav:/tmp/a b.wav", "pipe:-", "null"])
 def test_outputs(output: str) -> None:
     assert ListenerConfig(output=output).output == output
+
+
+def test_limits_agree_with_the_parts_that_live_by_them() -> None:
+    assert rule_of(NetworkConfig, "datagram_max").high == DATAGRAM_MAX
+    rate, channels = rule_of(HostConfig, "rate"), rule_of(HostConfig, "channels")
+    assert (rate.low, rate.high, channels.high) == (RATE_MIN, RATE_MAX, CHANNELS_MAX)
 
 
 def test_sections_are_frozen() -> None:
