@@ -151,7 +151,8 @@ def _downmix(source: int, target: int) -> NDArray[np.float64]:
         raise ValueError(f"no downmix from {source} to {target} channels")
     if target == 1:
         stereo = _downmix(source, 2) if source > 2 else np.eye(2)
-        return stereo.mean(axis=1).reshape(source, 1)
+        mono: NDArray[np.float64] = stereo @ np.full((2, 1), 0.5)
+        return mono
     roles = _ROLES[target]
     matrix = np.zeros((source, target))
 

@@ -1,6 +1,8 @@
-"""What is known of a song while it plays."""
+"""What is known of a song while it plays, and the blocks in which a source hands it out."""
 
 from dataclasses import dataclass
+
+from radiosync.audio.format import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +19,12 @@ class Song:
     album: str = ""
     name: str = ""
     frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceBlock:
+    """A run of frames of one song, in the source's format; `song_frame` is the first one's place within the song."""
+
+    song: Song
+    song_frame: int
+    samples: Samples
