@@ -1,0 +1,198 @@
+"""Read songs one after another as one endless stream in one format.
+
+The first song that can be played decides the format, unless rate or channels are asked for.  Songs of that format pass
+bit for bit.  Others are converted: channels mapped, rate changed by libsoxr, and quantised with dither wherever that
+loses anything.  A song's last frame is followed by the next one's first: nothing is inserted, nothing left out.
+
+The next song is opened, and its beginning decoded, before the current one ends.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiosync.audio import pcm
+from radiosync.audio.format import CHANNELS_MAX, RATE_MAX, RATE_MIN, AudioFormat, SampleFormat, Samples
+from radiosync.audio.resampler import RateConverter, converted_frames
+from radiosync.audio.song import Song, SourceBlock
+from radiosync.drivers.playlist import Entry
+from radiosync.drivers.song_file import SongFile, clean_text
+from radiosync.errors import SourceError
+
+OPEN_AHEAD_S = 10  # opening may take seconds where a disk has to spin up
+_BITS = {SampleFormat.S16: 16, SampleFormat.S24: 24, SampleFormat.S32: 32, SampleFormat.F32: 33}  # F32 holds the rest
+_DITHER_SEED = 1  # any: the same list gives the same stream
+
+Warn = Callable[[str], None]
+
+
+class FileSource:
+    """The songs of a list as one stream.
+
+    `format` is the stream's, `songs_skipped` counts the entries that could not be played.
+    Raises SourceError where the first song was named and can't be played, or where none can.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        *,
+        rate: int | None = None,
+        channels: int | None = None,
+        loop: bool = False,
+        warn: Warn,
+    ) -> None:
+        self.songs_skipped = 0
+        self._entries = entries
+        self._loop = loop
+        self._warn = warn
+        self._dither = np.random.default_rng(_DITHER_SEED)
+        self._next_id = 1
+        self._upcoming = self._files()
+        first = next(self._upcoming, None)
+        if first is None:
+            raise SourceError(f"none of the {len(entries)} songs can be played; the warnings above say why")
+        self.format = AudioFormat(
+            rate or min(max(first[1].rate, RATE_MIN), RATE_MAX), channels or first[1].channels, first[1].kind.sample
+        )
+        self._current: _Player | None = self._start(*first)
+        self._prepared: _Player | None = None
+        self._is_prepared = False
+
+    def read(self, frames_max: int) -> SourceBlock | None:
+        """Return the next `frames_max` frames, fewer only at the end of a song; None after the last song."""
+        while self._current is not None:
+            player = self._current
+            if not self._is_prepared and player.ends_within(OPEN_AHEAD_S * self.format.rate):
+                self._prepare()
+            samples = player.read(frames_max)
+            if len(samples):
+                return SourceBlock(song=player.song, song_frame=player.frames_read - len(samples), samples=samples)
+            self._finish(player)
+        return None
+
+    def close(self) -> None:
+        """Close the files that are open."""
+        for player in (self._current, self._prepared):
+            if player is not None:
+                player.file.close()
+        self._current = self._prepared = None
+        self._is_prepared = True
+
+    def _finish(self, player: "_Player") -> None:
+        if player.file.fault is not None:
+            self._warn(f"{player.file.path}: {player.file.fault}; what is there was played")
+        player.file.close()
+        if not self._is_prepared:
+            self._prepare()
+        self._current, self._prepared, self._is_prepared = self._prepared, None, False
+
+    def _prepare(self) -> None:
+        self._is_prepared = True
+        found = next(self._upcoming, None)
+        self._prepared = None if found is None else self._start(*found)
+
+    def _files(self) -> Iterator[tuple[Entry, SongFile]]:
+        """Open the entries in order, skipping with a warning those that can't be played."""
+        first_named = bool(self._entries) and self._entries[0].named
+        while True:
+            played = 0
+            for entry in self._entries:
+                try:
+                    file = SongFile(entry.path)
+                except SourceError as error:
+                    if first_named and self._next_id == 1:
+                        raise
+                    self.songs_skipped += 1
+                    self._warn(f"{error}; skipped")
+                    continue
+                played += 1
+                yield entry, file
+            # A list that has become unplayable must end, not be tried for ever.
+            if not (self._loop and played):
+                return
+
+    def _start(self, entry: Entry, file: SongFile) -> "_Player":
+        tags = file.tags
+        if file.channels_left_out:
+            there = file.channels + file.channels_left_out
+            self._warn(f"{file.path}: has {there} channels; only the first {CHANNELS_MAX} play")
+        frames = None if file.frames is None else converted_frames(file.frames, file.rate, self.format.rate)
+        song = Song(
+            song_id=self._next_id,
+            title=tags.get("title") or clean_text(entry.title or entry.path.stem),
+            artist=tags.get("artist", ""),
+            album=tags.get("album", ""),
+            name=clean_text(entry.path.name),
+            frames=frames,
+        )
+        self._next_id += 1
+        return _Player(song, file, self.format, self._dither)
+
+
+class _Player:
+    """One song on its way into the stream's format."""
+
+    __slots__ = ("_convert", "_ended", "_ready", "file", "frames_read", "song")
+
+    def __init__(self, song: Song, file: SongFile, audio: AudioFormat, dither: np.random.Generator) -> None:
+        self.song = song
+        self.file = file
+        self.frames_read = 0
+        self._ready: list[Samples] = []
+        self._ended = False
+        self._convert = _converter(file, audio, dither)
+
+    def ends_within(self, frames: int) -> bool:
+        """Return whether no more than `frames` frames are left, or it isn't known how many are."""
+        return self.song.frames is None or self.song.frames - self.frames_read <= frames
+
+    def read(self, frames_max: int) -> Samples:
+        """Return the next `frames_max` frames of the stream, fewer at the song's end only."""
+        count = sum(map(len, self._ready))
+        while count < frames_max and not self._ended:
+            stored = self.file.read()
+            self._ended = not len(stored)
+            self._ready.append(self._convert(stored))
+            count += len(self._ready[-1])
+        joined = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
+        self._ready = [joined[frames_max:]]
+        self.frames_read += min(count, frames_max)
+        return joined[:frames_max]
+
+
+def _converter(file: SongFile, audio: AudioFormat, dither: np.random.Generator) -> Callable[[NDArray[Any]], Samples]:
+    """Return what turns the file's stored frames into the stream's; called with none at the end, to get the rest."""
+    stored = file.kind.sample
+    same_layout = (file.rate, file.channels) == (audio.rate, audio.channels)
+    if same_layout and stored is audio.sample and not file.kind.is_lossy:
+        return lambda block: block
+    resampler = (
+        None if file.rate == audio.rate else RateConverter(file.rate, audio.rate, min(file.channels, audio.channels))
+    )
+    # Copying mono to every channel and widening lose nothing, so that noise would only do harm.
+    exact = (
+        resampler is None
+        and not file.kind.is_lossy
+        and file.channels <= audio.channels
+        and _BITS[stored] <= _BITS[audio.sample]
+    )
+    source_bits = 16 if stored is SampleFormat.S16 else 32  # S24 is left-justified in 32
+    noise = None if exact else dither
+
+    def convert(block: NDArray[Any]) -> Samples:
+        floats = block.astype(np.float64)
+        if block.dtype.kind == "i":
+            floats *= 2.0 ** (1 - source_bits)
+        else:
+            np.nan_to_num(floats, copy=False, nan=0.0)
+            np.clip(floats, -pcm.FLOAT_MAX, pcm.FLOAT_MAX, out=floats)
+        if audio.channels < file.channels:
+            floats = pcm.map_channels(floats, audio.channels)
+        if resampler is not None:
+            floats = resampler.convert(floats, last=not len(block))
+        return pcm.samples_from_float(pcm.map_channels(floats, audio.channels), audio.sample, noise)
+
+    return convert
