@@ -21,14 +21,15 @@ The window.  Longer is better against noise, shorter against ageing crystals: 96
 and a sample is raised by AGEING_LIKELY/2 times its age squared, so that an old one matters only if it is really lower.
 
 Measured against the fit of two convex hulls with a common, precision-weighted slope (steady rms, µs; skew within
-±30 ppm, 0.3 ppm of thermal swing, 1e-8/√s of wander, stamps taken in user space): wired 3.1 (hulls 4.1), Wi-Fi 20 (19),
-Wi-Fi with a queue of 10 to 50 ms one way half of the time 61 (85).
+±30 ppm, 0.3 ppm of thermal swing, 1e-8/√s of wander, stamps taken in user space): wired 3.0 (hulls 4.1), Wi-Fi 18 (19),
+Wi-Fi with a queue of 10 to 50 ms one way half of the time 63 (85); wired with
+kernel stamps, 4 µs of excess, 0.4 (0.7).
 
 Steps.  A sample *below* its floor can't be: either the clocks have stepped, or a shorter road has opened.  A step moves
 the floors in opposite directions, so when since that sample the other floor has risen by at least half as much, the
 samples before it are dropped.  A longer road raises both floors: the old ones keep serving until they leave the window.
 A step larger than the round trip shows at once, as a sample that no line through the others allows.  It becomes a
-suspect, and the old line goes on; four suspects that agree begin a new history, and a sample that fits clears them.
+suspect, and the old line goes on; four suspects begin a new history, unless a sample comes that contradicts them.
 
 References: V. Paxson, "On calibrating measurements of packet transit times" (1998); S. Moon, P. Skelly, D. Towsley,
 "Estimation and removal of clock skew from network delay measurements" (1999); L. Zhang, Z. Liu, C. Xia, "Clock
@@ -54,9 +55,9 @@ WINDOW_S = 96.0
 WINDOW_EXCESS_NS = 50.0 * NS_PER_US
 WINDOW_EXPONENT = 0.25
 CAPACITY = 512  # a window of one a second, and several bursts
-AGEING_LIKELY = 2e-9  # per second: what crystals in a room do, where AGEING_PER_S is what they can do
+AGEING_LIKELY = 1e-9  # per second: what crystals in a room mostly do, where AGEING_PER_S is what they can do
 EXCESS_NS_MIN = 300.0  # no stamp is truer
-SIGMA_INFLATION = 1.8  # real delays are rarer at the very floor than exponential ones
+SIGMA_INFLATION = 2.5  # real delays are rarer at the very floor than exponential ones
 
 HOLDOVER_NS = 5 * NS_PER_S
 DEGRADED_NS = 60 * NS_PER_S
@@ -71,6 +72,7 @@ STEP_RECENT = 6
 STEP_HISTORY = 200
 STEP_COUNT_MIN = 24
 STEP_WITNESSES = 4
+TRIAL_COUNT_MAX = 16
 STEP_NS_MIN = 100.0 * NS_PER_US
 STEP_EXCESS_SHARE = 0.35
 TRUNCATED_COUNT_MIN = 8  # a line through fewer explains anything
@@ -118,13 +120,15 @@ class ClockFilter:
         self.counters = FilterCounters()
         self._given_prior = envelope.SlopePrior(slope=skew * NS_PER_S, sigma=skew_sigma * NS_PER_S)
         self._samples: deque[Exchange] = deque(maxlen=capacity)
-        self._suspects: deque[Exchange] = deque(maxlen=STEP_WITNESSES)
+        self._trial: list[Exchange] = []
+        self._suspects = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everything but the prior skew and the counters: the host is another one, or has another clock."""
         self._samples.clear()
-        self._suspects.clear()
+        self._trial.clear()
+        self._suspects = 0
         self._prior = self._given_prior
         self._window_s = WINDOW_S_MIN
         self._excess_ns = 0.0
@@ -146,10 +150,14 @@ class ClockFilter:
             return False
         if self._first_at is None:
             self._first_at = exchange.received_at
-        if not self._fit([*self._samples, exchange], newest_at):
-            return self._suspect(exchange)
-        self.counters.outliers += len(self._suspects)
-        self._suspects.clear()
+        self._look_for_step(exchange, newest_at)
+        plausible = self._fit(exchange, newest_at)
+        if not plausible and self._try(exchange, suspect=True):
+            plausible = self._fit(exchange, newest_at)
+        elif plausible and self._trial:
+            self._try(exchange, suspect=False)
+        if not plausible:
+            return False
         if len(self._samples) == self._samples.maxlen:
             self.counters.evicted += 1
         self._samples.append(exchange)
@@ -187,8 +195,8 @@ class ClockFilter:
 
     @property
     def suspicious(self) -> bool:
-        """Return whether the last exchange contradicted all before it: a burst now would soon settle the matter."""
-        return bool(self._suspects)
+        """Return whether recent exchanges contradict those before: a burst now would soon settle the matter."""
+        return self._suspects > 0
 
     @property
     def excess_ns(self) -> float:
@@ -200,19 +208,37 @@ class ClockFilter:
         """Return how far back the fit looks, in s."""
         return self._window_s
 
-    def _suspect(self, exchange: Exchange) -> bool:
-        """Keep an impossible exchange; begin anew with the suspects once there are enough and they agree."""
-        if len(self._suspects) == self._suspects.maxlen:
-            self.counters.outliers += 1
-        self._suspects.append(exchange)
-        witnesses = list(self._suspects)
-        if len(witnesses) < STEP_WITNESSES:
-            return False
-        if envelope.feasible(_delays(witnesses, exchange.received_at, exchange.forward_ns)) is None:
-            return False
-        self._suspects.clear()
-        self._begin_anew(witnesses[:-1])
-        return self.add(exchange)
+    def _look_for_step(self, exchange: Exchange, newest_at: LocalNs) -> None:
+        """Begin anew if `exchange` proves a step that is smaller than the round trip."""
+        if self._mapping is None:
+            return
+        since = self._trial[0].received_at if self._trial else exchange.received_at
+        seen = [*(s for s in self._samples if s.received_at < since), *self._trial, exchange]
+        delays = _delays(seen, newest_at, exchange.forward_ns)
+        kept = _since_step(delays, self._mapping.skew * NS_PER_S)
+        if kept < len(seen):
+            self._begin_anew(seen[-kept:-1])
+
+    def _try(self, exchange: Exchange, *, suspect: bool) -> bool:
+        """Try `exchange` on the history that began with the first suspect; return whether that replaced the old one."""
+        trial = [*self._trial, exchange]
+        if envelope.feasible(_delays(trial, exchange.received_at, exchange.forward_ns)) is None:
+            self._acquit()
+            trial = [exchange] if suspect else []
+        self._suspects += suspect
+        self._trial = trial
+        if self._suspects >= STEP_WITNESSES:
+            self._begin_anew(trial[:-1])
+            return True
+        if len(trial) >= TRIAL_COUNT_MAX:
+            self._acquit()
+        return False
+
+    def _acquit(self) -> None:
+        """Drop the suspects as outliers: no clock has stepped."""
+        self.counters.outliers += self._suspects
+        self._suspects = 0
+        self._trial = []
 
     def _begin_anew(self, samples: list[Exchange]) -> None:
         """Drop all history but `samples`, which came after a step; the crystals are still the same."""
@@ -220,20 +246,18 @@ class ClockFilter:
             self._prior = envelope.SlopePrior(slope=self._mapping.skew * NS_PER_S, sigma=STEP_SKEW_SIGMA * NS_PER_S)
         self._samples.clear()
         self._samples.extend(samples)
+        self._trial = []
+        self._suspects = 0
         self._window_s = WINDOW_S_MIN
         self._count = len(samples)
         self._mapping = None
         self.counters.steps += 1
 
-    def _fit(self, samples: list[Exchange], newest_at: LocalNs) -> bool:
-        """Fit the line to `samples`; return False, and leave the old line, if the last of them contradicts the rest."""
-        kept = _since_step(samples, self._mapping)
-        if kept < len(samples):
-            self._begin_anew(samples[-kept:-1])
-            samples = samples[-kept:]
-        samples = [s for s in samples if newest_at - s.received_at <= self._window_s * NS_PER_S]
-        offset_ns = samples[-1].forward_ns
-        delays = _delays(samples, newest_at, offset_ns)
+    def _fit(self, exchange: Exchange, newest_at: LocalNs) -> bool:
+        """Fit the line to all and `exchange`; return False, and leave the old line, if it contradicts the others."""
+        offset_ns = exchange.forward_ns
+        delays = _delays([*self._samples, exchange], newest_at, offset_ns)
+        delays = delays.newest(max(int(np.count_nonzero(delays.backward_s >= -self._window_s)), 1))
         possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
         if possible is None:
             while possible is None:
@@ -280,7 +304,7 @@ def _mapping(
     span_s = -float(delays.forward_s[0])
     # What the excess of a few samples says about their floor is not worth much; half the bound is what one says.
     few_ns = bound_ns / (2.0 * delays.forward_s.size)
-    bend_ns = AGEING_LIKELY * NS_PER_S * span_s**2 / 24.0
+    bend_ns = AGEING_LIKELY * NS_PER_S * span_s**2 / 12.0
     return ClockMapping(
         local_at=newest_at,
         host_at=HostNs(newest_at + offset_ns + round(estimate_ns)),
@@ -288,23 +312,23 @@ def _mapping(
         bound_ns=bound_ns + 1.0,  # instants are rounded to 1 ns
         sigma_ns=math.hypot(SIGMA_INFLATION * fitted.offset_sigma_ns, few_ns, bend_ns),
         skew_bound=max(possible.slope_high - fitted.slope, fitted.slope - possible.slope_low) / NS_PER_S,
-        skew_sigma=math.hypot(SIGMA_INFLATION * fitted.slope_sigma / NS_PER_S, AGEING_LIKELY * span_s / 4.0),
+        skew_sigma=math.hypot(SIGMA_INFLATION * fitted.slope_sigma / NS_PER_S, AGEING_LIKELY * span_s / 2.0),
     )
 
 
-def _since_step(samples: list[Exchange], mapping: ClockMapping | None) -> int:
-    """Return how many of the last `samples` came after a step of one of the clocks; all of them if there was none."""
-    if mapping is None or len(samples) < STEP_COUNT_MIN:
-        return len(samples)
-    delays = _delays(samples[-STEP_HISTORY - STEP_RECENT :], mapping.local_at, mapping.offset_ns)
-    slope = mapping.skew * NS_PER_S
-    forward = delays.forward_ns - slope * delays.forward_s
-    backward = delays.backward_ns + slope * delays.backward_s
+def _since_step(delays: envelope.Delays, slope: float) -> int:
+    """Return how many of the newest `delays` came after a step of one of the clocks; all of them if there was none."""
+    count = delays.forward_s.size
+    if count < STEP_COUNT_MIN:
+        return count
+    recent = delays.newest(STEP_HISTORY + STEP_RECENT)
+    forward = recent.forward_ns - slope * recent.forward_s
+    backward = recent.backward_ns + slope * recent.backward_s
     old_forward, old_backward = forward[:-STEP_RECENT], backward[:-STEP_RECENT]
     new_forward = forward[-STEP_RECENT:] - old_forward.min()
     new_backward = backward[-STEP_RECENT:] - old_backward.min()
     if min(new_forward.min(), new_backward.min()) >= -STEP_NS_MIN:
-        return len(samples)
+        return count
     excess_ns = envelope.mean_excess_ns(old_forward, EXCESS_NS_MIN) + envelope.mean_excess_ns(
         old_backward, EXCESS_NS_MIN
     )
@@ -317,4 +341,4 @@ def _since_step(samples: list[Exchange], mapping: ClockMapping | None) -> int:
         witnesses = STEP_RECENT - since
         if witnesses >= STEP_WITNESSES and risen[since:].min() > -0.5 * fallen[since:].min():
             return witnesses
-    return len(samples)
+    return count
