@@ -1,6 +1,7 @@
 """Fit the line under two clouds of one-way delays; the arithmetic of `radiosync.clock.filter`, where the theory is."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,30 +123,65 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
     forward_excess = mean_excess_ns(delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
     backward_excess = mean_excess_ns(delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
     forward_mid_s, backward_mid_s = float(delays.forward_s.mean()), float(delays.backward_s.mean())
-    low, high = within.slope_low, within.slope_high
-    for _ in range(_ROUNDS_MAX):
-        slopes = low + (high - low) * _GRID
+
+    def evaluate(slopes: Floats) -> tuple[Floats, Floats]:
         forward = (delays.forward_ns - slopes[:, None] * delays.forward_s).min(axis=1)
         backward = (delays.backward_ns + slopes[:, None] * delays.backward_s).min(axis=1)
         cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2
         cost -= (n / forward_excess) * (forward + slopes * forward_mid_s)
         cost -= (n / backward_excess) * (backward - slopes * backward_mid_s)
-        cost -= cost.min()
+        return cost, (forward - forward_excess / n - backward + backward_excess / n) / 2
+
+    return _posterior(
+        evaluate,
+        within.slope_low,
+        within.slope_high,
+        floor_sigma_ns=math.hypot(forward_excess, backward_excess) / (2 * n),
+        excess_ns=(forward_excess + backward_excess) / 2,
+    )
+
+
+def fit_floor(times_s: Floats, values_ns: Floats, prior: SlopePrior, *, excess_ns_min: float) -> Envelope:
+    """Return the posterior mean of the line at time 0 that `values_ns` are never below: `fit`, for one way only."""
+    n = times_s.size
+    excess = mean_excess_ns(values_ns - prior.slope * times_s, excess_ns_min)
+    mid_s = float(times_s.mean())
+
+    def evaluate(slopes: Floats) -> tuple[Floats, Floats]:
+        floors = (values_ns - slopes[:, None] * times_s).min(axis=1)
+        cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2 - (n / excess) * (floors + slopes * mid_s)
+        return cost, floors - excess / n
+
+    return _posterior(evaluate, -SLOPE_MAX, SLOPE_MAX, floor_sigma_ns=excess / n, excess_ns=excess)
+
+
+def _posterior(
+    evaluate: Callable[[Floats], tuple[Floats, Floats]],
+    low: float,
+    high: float,
+    *,
+    floor_sigma_ns: float,
+    excess_ns: float,
+) -> Envelope:
+    """Average over the slopes from `low` to `high`; `evaluate` gives their costs (-log likelihood) and their offsets.
+
+    The cost is convex, so that the likely slopes are one interval; the grid closes in on it until it is well covered.
+    """
+    for _ in range(_ROUNDS_MAX):
+        slopes = low + (high - low) * _GRID
+        cost, offsets = evaluate(slopes)
+        cost = cost - cost.min()
         likely = np.flatnonzero(cost < _LIKELY)
         if likely.size > _LIKELY_COUNT:
             break
         low, high = float(slopes[max(likely[0] - 1, 0)]), float(slopes[min(likely[-1] + 1, slopes.size - 1)])
     weights = np.exp(-cost)
     weights /= weights.sum()
-    slope = float(weights @ slopes)
-    offsets = (forward - forward_excess / n - backward + backward_excess / n) / 2
-    offset_ns = float(weights @ offsets)
+    slope, offset_ns = float(weights @ slopes), float(weights @ offsets)
     return Envelope(
         offset_ns=offset_ns,
         slope=slope,
-        offset_sigma_ns=math.sqrt(
-            float(weights @ (offsets - offset_ns) ** 2) + ((forward_excess / n) ** 2 + (backward_excess / n) ** 2) / 4
-        ),
+        offset_sigma_ns=math.hypot(math.sqrt(float(weights @ (offsets - offset_ns) ** 2)), floor_sigma_ns),
         slope_sigma=math.sqrt(float(weights @ (slopes - slope) ** 2)),
-        excess_ns=(forward_excess + backward_excess) / 2,
+        excess_ns=excess_ns,
     )

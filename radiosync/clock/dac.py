@@ -1,0 +1,386 @@
+"""Fit a sound device's frame counter to the local clock.
+
+At every callback the device says at which local instant its frame `frame` will reach the converter.  The truth is a
+straight line, local = phase + frame / rate; a stamp adds a few µs of jitter on a good system, the sawtooth of a pointer
+that moves in steps, now and then a stamp that is milliseconds off, and on some systems nothing but lies.
+
+Stamps first fall into buckets of 0.1 s.  A bucket keeps the mean of those stamps that agree with the bucket's median.
+The line is fitted over the last 30 s of buckets by weighted least squares with three rounds of trimming, and with a
+Gaussian prior for the rate: nominal ± 50 ppm, or what an earlier session has learnt.  So the slope is the nominal one
+at first and the measured one as soon as it is the better known, with no switch in between.  White jitter of sd s over N
+stamps leaves 2 s/√N at the newest end: 6 µs become 0.3 µs after 30 s at 50 stamps a second.  Buckets that are not
+independent, as with a slow sawtooth, widen the stated uncertainty by their lag-one correlation.
+
+Sources.  A stamp is believed if it lies between the callback's entry and two seconds later, and if it is not merely the
+entry time itself where the stream has a latency.  Where stamps keep failing that, entry + latency is used instead.  A
+callback can be late but never early, so that then a bucket keeps its *earliest* stamp, the trimming is one-sided, and
+what is left of the lateness stays as a bias.
+
+Discontinuities.  Several stamps in a row more than 2 ms off the line mean that the device has lost or repeated time
+(an xrun, a suspended machine): the fit begins again, keeping the rate.
+
+F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recursively; a window forgets exactly, and
+gives its own uncertainty.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from radiosync.clock import envelope
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
+
+BUCKET_NS = 100 * NS_PER_MS
+WINDOW_BUCKETS = 300
+BUCKET_STAMPS_MAX = 64  # at more than 640 a second the rest adds nothing
+USABLE_NS = 300 * NS_PER_MS
+
+STAMP_EARLY_NS_MAX = 2 * NS_PER_MS  # the entry is itself stamped late
+STAMP_AHEAD_NS_MAX = 2 * NS_PER_S
+STAMP_COPIED_NS_MAX = 100 * NS_PER_US
+LATENCY_NS_MIN = 5 * NS_PER_MS
+DISTRUST_COUNT = 8
+TRUST_COUNT = 100
+
+JUMP_NS = 2 * NS_PER_MS
+JUMP_COUNT = 5
+ENTRY_JUMP_NS = 20 * NS_PER_MS  # callbacks wait for the processor for that long, without any jump
+ENTRY_JUMP_COUNT = 25
+
+RATE_SIGMA = 50e-6
+RESTART_RATE_SIGMA = 3e-6
+SETTLED_NS = 5 * NS_PER_S
+SETTLED_RATE_SIGMA = 3e-6
+SETTLED_SIGMA_NS = 50.0 * NS_PER_US
+
+_TRIM_ROUNDS = 3
+_TRIM_SIGMAS = 3.5
+_MAD_TO_SD = 1.4826
+_SD_NS_MIN = 100.0
+_SD_NS_UNKNOWN = 300.0 * NS_PER_US  # few buckets say little of their scatter: this, over their number squared
+_CORRELATION_COUNT_MIN, _CORRELATION_MAX = 8, 0.95
+_ENTRY_EXCESS_NS_MIN = 10.0 * NS_PER_US
+
+
+class StampSource(Enum):
+    """Say what the fit is made from."""
+
+    DEVICE = "device"
+    """The device's own stamps."""
+    ENTRY = "entry"
+    """The callback's entry time plus the latency: late by an unknown, steady bias."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DacFit:
+    """Map frames of a device to local instants along a line through (`frame`, `local_at`).
+
+    `local_at` is rounded, `local_fraction_ns` is what the rounding took.  `rate` is in frames per local second.
+    `sigma_ns` is one standard deviation of the line at `frame`, `rate_sigma` of the rate, relative to it; `residual_ns`
+    the scatter of single stamps, or buckets if greater.
+    """
+
+    frame: DacFrame
+    local_at: LocalNs
+    local_fraction_ns: float
+    rate: float
+    sigma_ns: float
+    rate_sigma: float
+    residual_ns: float
+
+    def local_from_dac(self, frame: DacFrame) -> LocalNs:
+        """Return when `frame` reaches the converter, on the local clock."""
+        return LocalNs(self.local_at + round(self._since_ns(frame - self.frame)))
+
+    def local_from_dac_exact(self, frame: DacFrame) -> tuple[LocalNs, float]:
+        """Return when `frame` reaches the converter as whole ns, and the fraction of a ns within ±0.5 to add."""
+        since_ns = self._since_ns(frame - self.frame)
+        whole_ns = round(since_ns)
+        return LocalNs(self.local_at + whole_ns), since_ns - whole_ns
+
+    def dac_from_local(self, at: LocalNs) -> tuple[DacFrame, float]:
+        """Return the frame nearest to the local instant `at`, and the fraction of a frame within ±0.5 to add."""
+        frames = (at - self.local_at - self.local_fraction_ns) * self.rate / NS_PER_S
+        whole = round(frames)
+        return DacFrame(self.frame + whole), frames - whole
+
+    def sigma_ns_at(self, frame: DacFrame) -> float:
+        """Return one standard deviation of `local_from_dac(frame)`, in ns."""
+        return self.sigma_ns + abs(frame - self.frame) / self.rate * self.rate_sigma * NS_PER_S
+
+    def _since_ns(self, frames: int) -> float:
+        return frames / self.rate * NS_PER_S + self.local_fraction_ns
+
+
+@dataclass(slots=True)
+class DacCounters:
+    """Count what became of stamps."""
+
+    stamps: int = 0
+    implausible: int = 0
+    """Device stamps that can't be true."""
+    outliers: int = 0
+    """Stamps far from the line."""
+    surplus: int = 0
+    """Stamps dropped because their bucket was full."""
+    discontinuities: int = 0
+    source_changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    frame: int  # of its middle
+    late_ns: float  # mean distance from the nominal line through the origin
+    scatter_ns: float  # of single stamps
+    count: int
+
+
+class DacClock:
+    """Learn when each frame of a sound device is heard, from the stamps of its callbacks.
+
+    `nominal_rate` is in frames per second.  `rate` and `rate_sigma` say what an earlier session has learnt: frames per
+    local second, and its relative standard deviation.  Not for two threads at a time.
+    """
+
+    def __init__(self, nominal_rate: int, *, rate: float | None = None, rate_sigma: float = RATE_SIGMA) -> None:
+        self.counters = DacCounters()
+        self.nominal_rate = nominal_rate
+        self.source = StampSource.DEVICE
+        # Slopes are kept as how much longer than nominal a frame lasts, relative to nominal.
+        self._prior_slope = 0.0 if rate is None else nominal_rate / rate - 1.0
+        self._prior_sigma = rate_sigma
+        self._failed = 0
+        self._trusted = 0
+        self._buckets: deque[_Bucket] = deque(maxlen=WINDOW_BUCKETS)
+        self._open: list[tuple[int, float]] = []
+        self._open_until = 0
+        self._jumps: list[tuple[DacFrame, LocalNs]] = []
+        self._origin: tuple[int, int] | None = None
+        self._newest_frame = 0
+        self._fit: DacFit | None = None
+
+    def restart(self) -> None:
+        """Begin a new line, after an xrun for one; what is known of the rate stays, a little less sure."""
+        if self._fit is not None:
+            self._prior_slope = self.nominal_rate / self._fit.rate - 1.0
+            self._prior_sigma = max(self._fit.rate_sigma, min(RESTART_RATE_SIGMA, self._prior_sigma))
+        self._buckets.clear()
+        self._open.clear()
+        self._jumps.clear()
+        self._origin = None
+        self._fit = None
+
+    def stamp(self, frame: DacFrame, dac_at: LocalNs, entered_at: LocalNs, latency_ns: int) -> None:
+        """Note that a callback, entered at `entered_at`, was told that `frame` will be heard at `dac_at`.
+
+        `latency_ns` is the stream's output latency, used only where the device's stamps can't be believed.
+        """
+        self.counters.stamps += 1
+        plausible = _is_plausible(dac_at, entered_at, latency_ns)
+        self._choose_source(plausible)
+        if self.source is StampSource.ENTRY:
+            self._take(frame, LocalNs(entered_at + latency_ns))
+        elif plausible:
+            self._take(frame, dac_at)
+
+    def fit(self) -> DacFit | None:
+        """Return the line as of the last bucket, or None before the first stamp."""
+        return self._fit
+
+    @property
+    def usable(self) -> bool:
+        """Return whether the phase is known, from 0.3 s of stamps; the rate may still be the nominal one."""
+        return self._span_ns() >= USABLE_NS
+
+    @property
+    def settled(self) -> bool:
+        """Return whether phase and rate are known well enough to place the first frame of music by."""
+        return (
+            self._fit is not None
+            and self._span_ns() >= SETTLED_NS
+            and self._fit.sigma_ns <= SETTLED_SIGMA_NS
+            and self._fit.rate_sigma <= SETTLED_RATE_SIGMA
+        )
+
+    @property
+    def rate(self) -> float:
+        """Return the device's frames per local second, as far as known."""
+        return self.nominal_rate / (1.0 + self._prior_slope) if self._fit is None else self._fit.rate
+
+    @property
+    def rate_sigma(self) -> float:
+        """Return one standard deviation of `rate`, relative to it."""
+        return self._prior_sigma if self._fit is None else self._fit.rate_sigma
+
+    @property
+    def residual_ns(self) -> float:
+        """Return the scatter of the stamps about the line, in ns."""
+        return 0.0 if self._fit is None else self._fit.residual_ns
+
+    def local_from_dac(self, frame: DacFrame) -> LocalNs:
+        """Return when `frame` reaches the converter, on the local clock; raises LookupError before the first stamp."""
+        if self._fit is None:
+            raise LookupError("no stamp has come from the sound device yet")
+        return self._fit.local_from_dac(frame)
+
+    def _span_ns(self) -> float:
+        if self._origin is None:
+            return 0.0
+        first = self._buckets[0].frame if self._buckets else self._origin[0]
+        return (self._newest_frame - first) / self.nominal_rate * NS_PER_S
+
+    def _choose_source(self, plausible: bool) -> None:
+        if plausible:
+            self._failed = 0
+            self._trusted += 1
+        else:
+            self.counters.implausible += 1
+            self._failed += 1
+            self._trusted = 0
+        if self.source is StampSource.DEVICE and self._failed >= DISTRUST_COUNT:
+            self.source = StampSource.ENTRY
+        elif self.source is StampSource.ENTRY and self._trusted >= TRUST_COUNT:
+            self.source = StampSource.DEVICE
+        else:
+            return
+        self.counters.source_changes += 1
+        self.restart()
+
+    def _take(self, frame: DacFrame, at: LocalNs) -> None:
+        if self._fit is not None:
+            entry = self.source is StampSource.ENTRY
+            off_ns = abs(at - self._fit.local_from_dac(frame))
+            if off_ns > (ENTRY_JUMP_NS if entry else JUMP_NS) + 6.0 * self._fit.sigma_ns_at(frame):
+                self.counters.outliers += 1
+                self._jumps.append((frame, at))
+                if len(self._jumps) >= (ENTRY_JUMP_COUNT if entry else JUMP_COUNT):
+                    self._jump()
+                return
+            self._jumps.clear()
+        if self._origin is None:
+            self._origin = (frame, at)
+        elif frame < self._newest_frame:
+            self.counters.discontinuities += 1
+            self.restart()
+            self._origin = (frame, at)
+        self._newest_frame = frame
+        if self._open and at >= self._open_until:
+            self._close_bucket()
+        if not self._open:
+            self._open_until = at + BUCKET_NS
+        if len(self._open) >= BUCKET_STAMPS_MAX:
+            self.counters.surplus += 1
+            return
+        self._open.append((frame, self._late_ns(frame, at)))
+        if self._fit is None:
+            self._refit()
+
+    def _jump(self) -> None:
+        """Begin a new line from the stamps that all lie off the old one."""
+        stamps = list(self._jumps)
+        self.counters.discontinuities += 1
+        self.restart()
+        for frame, at in stamps:
+            self._take(frame, at)
+
+    def _late_ns(self, frame: int, at: int) -> float:
+        assert self._origin is not None
+        frames = frame - self._origin[0]
+        whole, rest = divmod(frames * NS_PER_S, self.nominal_rate)
+        return (at - self._origin[1] - whole) - rest / self.nominal_rate
+
+    def _close_bucket(self) -> None:
+        self._buckets.append(_bucket(self._open, self.source))
+        self._open.clear()
+        self._refit()
+
+    def _refit(self) -> None:
+        assert self._origin is not None
+        buckets = [*self._buckets, _bucket(self._open, self.source)] if self._open else list(self._buckets)
+        late_s = (np.array([b.frame for b in buckets], dtype=np.float64) - buckets[-1].frame) / self.nominal_rate
+        late_ns = np.array([b.late_ns for b in buckets])
+        prior = envelope.SlopePrior(slope=self._prior_slope * NS_PER_S, sigma=self._prior_sigma * NS_PER_S)
+        if self.source is StampSource.ENTRY:
+            line = envelope.fit_floor(late_s, late_ns, prior, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
+        else:
+            line = _fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
+        frames = buckets[-1].frame - self._origin[0]
+        whole, rest = divmod(frames * NS_PER_S, self.nominal_rate)
+        since_ns = rest / self.nominal_rate + line.offset_ns
+        self._fit = DacFit(
+            frame=DacFrame(buckets[-1].frame),
+            local_at=LocalNs(self._origin[1] + whole + round(since_ns)),
+            local_fraction_ns=since_ns - round(since_ns),
+            rate=self.nominal_rate / (1.0 + line.slope / NS_PER_S),
+            sigma_ns=line.offset_sigma_ns,
+            rate_sigma=line.slope_sigma / NS_PER_S,
+            residual_ns=max(line.excess_ns, float(np.median([b.scatter_ns for b in buckets]))),
+        )
+
+
+def _is_plausible(dac_at: LocalNs, entered_at: LocalNs, latency_ns: int) -> bool:
+    ahead_ns = dac_at - entered_at
+    if not -STAMP_EARLY_NS_MAX < ahead_ns < STAMP_AHEAD_NS_MAX:
+        return False
+    return abs(ahead_ns) > STAMP_COPIED_NS_MAX or latency_ns < LATENCY_NS_MIN
+
+
+def _bucket(stamps: list[tuple[int, float]], source: StampSource) -> _Bucket:
+    """Return what `stamps` (frame, distance from the nominal line in ns) agree on."""
+    if source is StampSource.ENTRY:
+        frame, late_ns = min(stamps, key=lambda stamp: stamp[1])
+        return _Bucket(frame=frame, late_ns=late_ns, scatter_ns=0.0, count=1)
+    lates = sorted(late for _, late in stamps)
+    middle_ns = lates[len(lates) // 2]
+    scatter_ns = _MAD_TO_SD * sorted(abs(late - middle_ns) for late in lates)[len(lates) // 2]
+    kept = [stamp for stamp in stamps if abs(stamp[1] - middle_ns) <= _TRIM_SIGMAS * scatter_ns + _SD_NS_MIN]
+    return _Bucket(
+        frame=round(sum(frame for frame, _ in kept) / len(kept)),
+        late_ns=sum(late for _, late in kept) / len(kept),
+        scatter_ns=scatter_ns,
+        count=len(kept),
+    )
+
+
+def _fit_line(
+    times_s: envelope.Floats, late_ns: envelope.Floats, weights: envelope.Floats, prior: envelope.SlopePrior
+) -> envelope.Envelope:
+    """Return the weighted least-squares line at time 0, outliers trimmed; `excess_ns` is the scatter about it."""
+    kept = np.ones(times_s.size, dtype=bool)
+    for _ in range(_TRIM_ROUNDS):
+        x, y, w = times_s[kept], late_ns[kept], weights[kept]
+        total = float(w.sum())
+        x_mean, y_mean = float(w @ x) / total, float(w @ y) / total
+        x = x - x_mean
+        spread, product = float(w @ (x * x)), float(w @ (x * (y - y_mean)))
+        # Scatter of a bucket of weight 1, about the line without any prior, lest a wrong prior look like scatter.
+        rest = y - y_mean - (product / spread if spread > 0 else prior.slope) * x
+        sd_ns = math.sqrt(float(w @ (rest * rest)) / max(x.size - 2, 1)) + _SD_NS_UNKNOWN / x.size**2
+        sd_ns = max(sd_ns, _SD_NS_MIN) * _widening(rest)
+        information = spread / sd_ns**2 + 1.0 / prior.sigma**2
+        slope = (product / sd_ns**2 + prior.slope / prior.sigma**2) / information
+        off = np.abs(late_ns - y_mean - slope * (times_s - x_mean)) * np.sqrt(weights)
+        agreeing = off <= max(_TRIM_SIGMAS * _MAD_TO_SD * float(np.median(off)), _TRIM_SIGMAS * _SD_NS_MIN)
+        if bool((agreeing == kept).all()):
+            break
+        kept = agreeing
+    slope_sigma = 1.0 / math.sqrt(information)
+    return envelope.Envelope(
+        offset_ns=y_mean - slope * x_mean,
+        slope=slope,
+        offset_sigma_ns=math.hypot(sd_ns / math.sqrt(total), slope_sigma * x_mean),
+        slope_sigma=slope_sigma,
+        excess_ns=sd_ns / math.sqrt(total / x.size),
+    )
+
+
+def _widening(rest: envelope.Floats) -> float:
+    """Return by how much scatter that is not independent from bucket to bucket is worth more than its size."""
+    if rest.size < _CORRELATION_COUNT_MIN:
+        return 1.0
+    correlation = float(rest[1:] @ rest[:-1]) / max(float(rest @ rest), 1e-9)
+    correlation = min(max(correlation, 0.0), _CORRELATION_MAX)
+    return math.sqrt((1.0 + correlation) / (1.0 - correlation))
