@@ -250,7 +250,7 @@ class DacClock:
         self.restart()
 
     def _take(self, frame: DacFrame, at: LocalNs) -> None:
-        if self._fit is not None:
+        if self._fit is not None and self._buckets:  # before, the line may itself rest on an outlier
             entry = self.source is StampSource.ENTRY
             off_ns = abs(at - self._fit.local_from_dac(frame))
             if off_ns > (ENTRY_JUMP_NS if entry else JUMP_NS) + 6.0 * self._fit.sigma_ns_at(frame):
@@ -275,7 +275,7 @@ class DacClock:
             self.counters.surplus += 1
             return
         self._open.append((frame, self._late_ns(frame, at)))
-        if self._fit is None:
+        if not self._buckets:
             self._refit()
 
     def _jump(self) -> None:

@@ -1,0 +1,210 @@
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radiosync.clock import poller as module
+from radiosync.clock.poller import ClockPoller
+from radiosync.units import HostNs
+from radiosync.wire import ntp
+
+MS = 1_000_000
+NS = 1_000_000_000
+START = 77 * NS
+OFFSET = 1_795_000_000 * NS
+DELAY = 100_000
+
+
+def answer(question, now, offset=OFFSET):
+    return ntp.respond(
+        question,
+        received_at=HostNs(now + DELAY + offset),
+        sent_at=HostNs(now + DELAY + 5_000 + offset),
+    )
+
+
+def ask(poller):
+    """Let the poller ask as soon as it wants; return the question and when it left."""
+    now = poller.next_timeout()
+    (question,) = poller.handle_timeout(now)
+    poller.note_sent(question, now)
+    return question, now
+
+
+def drive(poller, until, answering=lambda now: True):
+    """Run the poller until `until`; return when it asked, and the exchanges."""
+    times, exchanges = [], []
+    while poller.next_timeout() < until:
+        question, now = ask(poller)
+        times.append(now)
+        if answering(now):
+            exchanges.append(poller.receive_datagram(answer(question, now), now + 2 * DELAY + 5_000))
+    return times, exchanges
+
+
+@pytest.fixture
+def poller():
+    return ClockPoller(random.Random(1), START)
+
+
+def test_the_schedule(poller):
+    times, exchanges = drive(poller, START + 60 * NS)
+    assert times[:16] == [START + 30 * MS * i for i in range(16)]
+    gaps = [(b - a) / MS for a, b in pairwise(times[15:])]
+    learning = [g for g, t in zip(gaps, times[15:], strict=False) if t < START + 10 * NS]
+    steady = [g for g, t in zip(gaps, times[15:], strict=False) if t >= START + 10 * NS]
+    assert 35 <= len(learning) <= 42
+    assert all(200 <= g <= 300 for g in learning)
+    assert 45 <= len(steady) <= 55
+    assert all(800 <= g <= 1200 for g in steady)
+    assert max(steady) - min(steady) > 200  # listeners don't march in step
+    assert None not in exchanges
+    assert poller.counters.bursts == 1
+
+
+def test_an_exchange_has_the_four_times(poller):
+    question, now = ask(poller)
+    poller.note_sent(question, now + 7)  # the driver stamps again just before it sends
+    exchange = poller.receive_datagram(answer(question, now), now + 300_000)
+    assert exchange.sent_at == now + 7
+    assert exchange.host_received_at == now + DELAY + OFFSET
+    assert exchange.host_sent_at == now + DELAY + 5_000 + OFFSET
+    assert exchange.received_at == now + 300_000
+    assert poller.counters.replies == poller.counters.requests == 1
+
+
+def test_nothing_is_asked_before_its_time_nor_twice_to_catch_up(poller):
+    _, now = ask(poller)
+    assert poller.next_timeout() == now + 30 * MS
+    assert poller.handle_timeout(now + 30 * MS - 1) == []
+    assert len(poller.handle_timeout(now + 10_000 * MS)) == 1
+    assert poller.next_timeout() > now + 10_000 * MS
+
+
+def test_nonces_are_random_and_never_used_again():
+    def nonces(seed):
+        poller = ClockPoller(random.Random(seed), START)
+        return [ntp.nonce_of(ask(poller)[0]) for _ in range(200)]
+
+    assert len(set(nonces(1)) | set(nonces(2))) == 400
+    assert nonces(1) == nonces(1)
+    assert sum(n.bit_count() for n in nonces(1)) == pytest.approx(200 * 32, rel=0.05)
+
+
+def test_a_zero_nonce_is_never_sent():
+    class Zeros(random.Random):
+        draws = iter((0, 0, 5))
+
+        def getrandbits(self, k):
+            return next(self.draws)
+
+    question, _ = ask(ClockPoller(Zeros(), START))
+    assert ntp.nonce_of(question) == 5
+
+
+def test_silence_brings_bursts_ever_more_rarely(poller):
+    times, _ = drive(poller, START + 120 * NS, answering=lambda now: now < START + 20 * NS)
+    bursts = [t for t, nxt in pairwise(times) if nxt - t == 30 * MS and t > START + NS]
+    starts = [t for i, t in enumerate(bursts) if i == 0 or t - bursts[i - 1] > NS]
+    assert len(bursts) == 7 * len(starts)  # eight questions have seven gaps
+    last_answer = max(t for t in times if t < START + 20 * NS)
+    assert [round((t - last_answer) / NS) for t in starts] == pytest.approx([5, 15, 35, 75], abs=4)
+
+
+def test_the_first_answer_after_silence_brings_a_burst(poller):
+    back_at = START + 100 * NS
+    times, _ = drive(poller, START + 110 * NS, answering=lambda now: not START + 20 * NS < now < back_at)
+    after = [t for t in times if t >= back_at]
+    assert [b - a for a, b in pairwise(after[1:9])] == [30 * MS] * 7
+    assert after[9] - after[8] > 700 * MS
+
+
+def test_restart_burst_begins_the_schedule_again(poller):
+    drive(poller, START + 30 * NS)
+    now = START + 30 * NS
+    poller.restart_burst(now)
+    times, _ = drive(poller, now + 20 * NS)
+    assert times[:16] == [now + 30 * MS * i for i in range(16)]
+    assert 35 <= sum(now + 500 * MS < t < now + 10 * NS for t in times) <= 45
+    assert poller.counters.bursts == 2
+
+
+def test_duplicates_late_and_unknown_answers_are_counted_and_dropped(poller):
+    question, now = ask(poller)
+    reply = answer(question, now)
+    assert poller.receive_datagram(reply, now + MS) is not None
+    assert poller.receive_datagram(reply, now + 2 * MS) is None
+    assert poller.counters.duplicates == 1
+    question, now = ask(poller)
+    assert poller.receive_datagram(answer(question, now), now + NS + 1) is None
+    assert poller.counters.late == 1
+    assert poller.receive_datagram(answer(ntp.request(1234), now), now + MS) is None
+    assert poller.counters.unknown == 1
+    assert poller.counters.replies == 1
+
+
+def test_an_answer_to_a_question_that_was_never_stamped_is_dropped(poller):
+    (question,) = poller.handle_timeout(START)
+    assert poller.receive_datagram(answer(question, START), START + MS) is None
+    assert poller.counters.unstamped == 1
+
+
+@pytest.mark.parametrize(
+    ("byte", "value"),
+    [(0, 0x23), (0, 0x25), (0, 0xE4), (1, 0), (1, 16), (32, 0xFF)],
+    ids=["a question", "a broadcast", "unsynchronised", "kiss-o'-death", "stratum 16", "received after it was sent"],
+)
+def test_bogus_answers_are_dropped_and_a_true_one_may_still_come(poller, byte, value):
+    question, now = ask(poller)
+    true = answer(question, now)
+    bogus = bytearray(true)
+    bogus[byte] = value
+    assert poller.receive_datagram(bytes(bogus), now + MS) is None
+    assert poller.counters.bogus == 1
+    assert poller.receive_datagram(true, now + MS) is not None
+
+
+def test_an_answer_from_before_the_question_is_bogus(poller):
+    question, now = ask(poller)
+    assert poller.receive_datagram(answer(question, now), now - 1) is None
+    assert poller.counters.bogus == 1
+
+
+def test_the_table_of_questions_is_bounded(poller):
+    questions = [ask(poller) for _ in range(module.OUTSTANDING_MAX + 10)]
+    assert poller.outstanding == module.OUTSTANDING_MAX
+    assert poller.counters.evicted == 10
+    question, now = questions[0]  # the oldest went
+    assert poller.receive_datagram(answer(question, now), now + MS) is None
+    assert poller.counters.unknown == 1
+    question, now = questions[-1]
+    assert poller.receive_datagram(answer(question, now), now + MS) is not None
+
+
+def test_the_memory_of_answered_questions_is_bounded(poller):
+    first, first_at = ask(poller)
+    poller.receive_datagram(answer(first, first_at), first_at + MS)
+    for _ in range(module.ANSWERED_MAX):
+        question, now = ask(poller)
+        poller.receive_datagram(answer(question, now), now + MS)
+    poller.receive_datagram(answer(first, first_at), first_at + MS)
+    assert (poller.counters.duplicates, poller.counters.unknown) == (0, 1)
+
+
+@given(data=st.binary(max_size=100) | st.binary(min_size=48, max_size=48))
+def test_no_bytes_raise(data):
+    poller = ClockPoller(random.Random(1), START)
+    ask(poller)
+    assert poller.receive_datagram(data, START + MS) is None
+    assert poller.outstanding == 1
+
+
+@given(data=st.binary(min_size=24, max_size=24), head=st.binary(min_size=24, max_size=24))
+def test_no_bytes_with_the_right_nonce_raise(data, head):
+    poller = ClockPoller(random.Random(1), START)
+    question, _ = ask(poller)
+    exchange = poller.receive_datagram(head + question[40:48] + data[:16], START + MS)
+    if exchange is not None:
+        assert exchange.host_sent_at >= exchange.host_received_at
