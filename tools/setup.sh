@@ -71,7 +71,7 @@ make_venv() {
             die "$python can't make virtual environments; install the package python3-venv (apt-get install python3-venv)"
     fi
     rm -rf "$VENV" || die "can't replace $VENV; remove it by hand"
-    mkdir "$VENV" && : >"$VENV/.incomplete" && "$python" -m venv "$VENV" ||
+    mkdir -p "$VENV/tmp" && : >"$VENV/.incomplete" && TMPDIR=$VENV/tmp "$python" -m venv "$VENV" ||
         die "can't make the virtual environment $VENV"
 }
 
@@ -79,7 +79,7 @@ install_python_packages() { # run | dev
     local what=$ROOT
     [ "$1" = dev ] && what=$ROOT[dev]
     mkdir -p "$VENV/tmp"
-    # A user's pip may be set up to install outside of virtual environments; its temporary files may have no home.
+    # A user's pip may be set up to install outside of virtual environments; its temporary files stay in the checkout.
     # Twice --quiet: errors, but not warnings, which are about the machine (an unwritable cache) and not about us.
     (cd "$ROOT" && TMPDIR=$VENV/tmp PIP_USER=0 PIP_ROOT_USER_ACTION=ignore PYTHONPATH='' \
         "$VENV/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input --editable "$what") >&2 ||
