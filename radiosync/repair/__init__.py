@@ -1,1 +1,1 @@
-
+"""Loss repair: both sides' halves side by side."""

@@ -22,9 +22,11 @@ from radiosync.wire.fields import (
     clip32,
     frame,
     frame_or_none,
+    is_intact,
     pack_head,
     pack_text,
     pack_timeline,
+    sealed,
 )
 from radiosync.wire.messages import (
     SYMBOLS_MAX,
@@ -66,12 +68,12 @@ SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
 
 _FLAG_REPAIR = 1
 
-assert (HEADER.size, TIMELINE.size, _CHUNK.size) == (12, 28, 66)  # PROTOCOL.md gives these
+assert (HEADER.size, TIMELINE.size, _CHUNK.size) == (16, 28, 66)  # PROTOCOL.md gives these
 
 
 def encode(message: Message) -> bytes:
     """Return the datagram for `message`."""
-    return _ENCODERS[type(message)](message)
+    return sealed(_ENCODERS[type(message)](message))
 
 
 def decode(data: bytes) -> Message:
@@ -84,6 +86,8 @@ def decode(data: bytes) -> Message:
     magic, version, kind, session = HEADER.unpack_from(data)
     if magic != MAGIC or version != VERSION:
         raise RemoteProtocolError(f"magic {magic:#06x}, version {version}")
+    if not is_intact(data):
+        raise RemoteProtocolError("damaged: its CRC is wrong")
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise RemoteProtocolError(f"unknown kind {kind}")
@@ -91,11 +95,6 @@ def decode(data: bytes) -> Message:
         return decoder(session, Reader(data, HEADER.size))
     except (struct.error, ValueError) as error:  # too short, or a value outside its enum or format
         raise RemoteProtocolError(f"kind {kind}: {error}") from None
-
-
-def peek_kind(data: bytes) -> int:
-    """Return the kind of a datagram that `encode` made."""
-    return data[3]
 
 
 # --- announcements -----------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ Every datagram begins with the common header; what a host sends goes on with the
     +-------------------------------+---------------+---------------+
     |         magic "RS"            |  version = 1  |     kind      |
     +-------------------------------+---------------+---------------+
+    |           CRC-32 of the datagram, this field as 0             |
+    +---------------------------------------------------------------+
     |                        session (64 bits)                      |
     +===============================================================+
     |                        timeline version                       |
@@ -22,6 +24,7 @@ Every datagram begins with the common header; what a host sends goes on with the
 """
 
 import struct
+import zlib
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.timeline import PlayState, Timeline
@@ -31,7 +34,7 @@ from radiosync.wire.messages import Kind
 MAGIC = 0x5253
 VERSION = 1
 
-HEADER = struct.Struct("!HBBQ")
+HEADER = struct.Struct("!HBB4xQ")
 TIMELINE = struct.Struct("!IIB3xQq")
 
 UNKNOWN = (1 << 64) - 1  # "not known yet" in an unsigned field
@@ -115,6 +118,17 @@ def pack_head(kind: Kind, session: int) -> bytes:
 def pack_timeline(t: Timeline) -> bytes:
     """Return the timeline record."""
     return TIMELINE.pack(t.version, t.epoch, t.state, t.media_frame, t.effective_at)
+
+
+def sealed(raw: bytes) -> bytes:
+    """Return the datagram `raw` with its CRC-32 filled in."""
+    return raw[:4] + zlib.crc32(raw).to_bytes(4, "big") + raw[8:]
+
+
+def is_intact(data: bytes) -> bool:
+    """Say whether the CRC-32 of a datagram is right."""
+    crc = zlib.crc32(memoryview(data)[8:], zlib.crc32(b"\0\0\0\0", zlib.crc32(data[:4])))
+    return crc == int.from_bytes(data[4:8], "big")
 
 
 def clip32(value: int) -> int:

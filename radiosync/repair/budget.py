@@ -1,0 +1,45 @@
+"""A token bucket: how much may be sent, now and on average."""
+
+from radiosync.units import NS_PER_S
+
+
+class TokenBucket:
+    """Grants `rate_per_s` tokens a second, saving up at most `burst`.
+
+    Integer arithmetic in tokens x ns, so that a long run loses nothing to rounding.
+    """
+
+    __slots__ = ("_credit", "_filled_at", "burst", "rate_per_s")
+
+    def __init__(self, rate_per_s: int, burst: int, now: int) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self._credit = burst * NS_PER_S
+        self._filled_at = now
+
+    def _fill(self, now: int) -> None:
+        if now > self._filled_at:
+            grown = self._credit + (now - self._filled_at) * self.rate_per_s
+            self._credit = min(grown, self.burst * NS_PER_S)
+            self._filled_at = now
+
+    def take(self, now: int) -> bool:
+        """Take one token if there is one."""
+        self._fill(now)
+        if self._credit < NS_PER_S:
+            return False
+        self._credit -= NS_PER_S
+        return True
+
+    def available(self, now: int) -> bool:
+        """Say whether a token could be taken."""
+        self._fill(now)
+        return self._credit >= NS_PER_S
+
+    def next_at(self, now: int) -> int:
+        """Return when a token can be taken, on the clock of `now`."""
+        self._fill(now)
+        lacking = NS_PER_S - self._credit
+        if lacking <= 0:
+            return now
+        return now + -(-lacking // max(1, self.rate_per_s))

@@ -1,0 +1,142 @@
+"""The listener's half of repair: when to ask for what is missing.
+
+The horizon is long (45 s by default), so asking is scheduling, not emergency.  Three rules, after NORM (RFC 5740
+section 5, RFC 5401 section 5) and Aeron:
+
+- Ask for a chunk only once it should have arrived; wait a random part of a back-off first, drawn from the truncated
+  exponential distribution: of many listeners that lost the same datagram, few ask early, and the host's multicast
+  answer silences the rest.  The back-off is as long as the time left until play-at allows.
+- Ask again, a round later, for as long as an answer can still come in time, and never after that.
+- One datagram per tick, the earliest deadline first, bounded in size and in what it asks for at once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+from radiosync.wire.codec import DATAGRAM_MAX, NACK_ENTRIES_MAX, NACK_OVERHEAD, NACK_RUN_MAX, nack_entry_bytes
+from radiosync.wire.messages import NackEntry
+
+TICK_NS = 25 * NS_PER_MS  # at most 40 NACKs a second from one listener, whatever happens
+GROUP_SIZE = 10  # the NORM estimate of how many may have lost the same; wrong by 10 costs one NACK more
+ANSWER_MIN_NS = 5 * NS_PER_MS  # beyond the round trip: the host's aggregation and a loop's lateness
+SYMBOLS_ASKED_MAX = 600  # at once: a second of backfill; what is asked later has later deadlines
+WANTS_MAX = 4096  # chunks under repair: beyond any buffer, so that only a lying host meets it
+WHOLE = -1  # the bitmap of a chunk of which nothing has arrived
+
+
+@dataclass(slots=True)
+class _Want:
+    deadline_at: LocalNs
+    ask_at: LocalNs
+    tries: int = 0
+
+
+def truncated_exponential(rng: Random, longest_ns: int, group_size: int = GROUP_SIZE) -> int:
+    """Draw a back-off of at most `longest_ns` whose density rises exponentially (RFC 5401 section 5.2)."""
+    lam = math.log(group_size) + 1
+    x = rng.uniform(0.0, lam) + lam / (math.exp(lam) - 1)
+    return min(longest_ns, max(0, round(longest_ns / lam * math.log(x * (math.exp(lam) - 1) / lam))))
+
+
+class RequestScheduler:
+    """Knows which chunks lack symbols and says when to ask for them.
+
+    `missing` is asked for a chunk's bitmap of missing symbols: 0 complete, WHOLE nothing arrived.
+    """
+
+    def __init__(self, rng: Random, missing: Callable[[int], int]) -> None:
+        self._rng = rng
+        self._missing = missing
+        self._wants: dict[int, _Want] = {}
+        self._tick_at = LocalNs(0)
+        self.rtt_ns = 0
+        self.symbols_per_chunk = 1
+        self.nacks = 0
+        self.given_up = 0
+        self.overflows = 0
+
+    def __len__(self) -> int:
+        return len(self._wants)
+
+    def want(self, seq: int, deadline_at: LocalNs, now: LocalNs, *, eager: bool = False) -> None:
+        """Begin to ask for chunk `seq`, due at `deadline_at`; `eager` (a joiner's backlog) skips the back-off."""
+        known = self._wants.get(seq)
+        if known is not None:
+            known.deadline_at = deadline_at
+            return
+        if len(self._wants) >= WANTS_MAX:
+            self.overflows += 1
+            return
+        wait = 0 if eager else truncated_exponential(self._rng, self._round_ns(deadline_at - now))
+        self._wants[seq] = _Want(deadline_at, LocalNs(now + wait))
+
+    def forget(self, seq: int) -> None:
+        """Stop asking for chunk `seq`: it is complete, or played."""
+        self._wants.pop(seq, None)
+
+    def clear(self) -> None:
+        """Stop asking for anything."""
+        self._wants.clear()
+
+    def next_timeout(self) -> LocalNs | None:
+        """Return when `ask` is due, or None while nothing is missing."""
+        if not self._wants:
+            return None
+        return LocalNs(max(self._tick_at, min(w.ask_at for w in self._wants.values())))
+
+    def ask(self, now: LocalNs) -> tuple[NackEntry, ...]:
+        """Return what to put into one NACK now; empty if nothing is due."""
+        if now < self._tick_at:
+            return ()
+        self._tick_at = LocalNs(now + TICK_NS)
+        entries: list[NackEntry] = []
+        room, symbols = DATAGRAM_MAX - NACK_OVERHEAD, 0
+        for seq, want in sorted(self._wants.items(), key=lambda item: item[1].deadline_at):
+            bitmap = self._missing(seq)
+            if bitmap == 0 or want.deadline_at - now < self.rtt_ns + ANSWER_MIN_NS:
+                self.given_up += bitmap != 0
+                del self._wants[seq]
+                continue
+            if want.ask_at > now:
+                continue
+            count = self.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
+            entry = NackEntry(seq=seq, run=1) if bitmap == WHOLE else NackEntry(seq=seq, bitmap=bitmap)
+            merged = _extended(entries[-1], seq) if entries and entry.run else None
+            size = 0 if merged else nack_entry_bytes(entry)
+            if size > room or len(entries) >= NACK_ENTRIES_MAX or (symbols and symbols + count > SYMBOLS_ASKED_MAX):
+                break
+            if merged:
+                entries[-1] = merged
+            else:
+                entries.append(entry)
+            room -= size
+            symbols += count
+            want.tries += 1
+            want.ask_at = LocalNs(now + self._retry_ns(want.deadline_at - now))
+        self.nacks += bool(entries)
+        return tuple(entries)
+
+    def _round_ns(self, slack_ns: int) -> int:
+        """Return the length of a round: long while there is time, and room for three round trips."""
+        if slack_ns > 5 * NS_PER_S:
+            round_ns = 500 * NS_PER_MS
+        elif slack_ns > NS_PER_S:
+            round_ns = 150 * NS_PER_MS
+        else:
+            round_ns = 50 * NS_PER_MS
+        # With little time left a shorter wait costs a duplicate, a longer one the chunk.
+        return min(max(round_ns, 3 * self.rtt_ns), max(slack_ns // 3, TICK_NS))
+
+    def _retry_ns(self, slack_ns: int) -> int:
+        round_ns = self._round_ns(slack_ns)
+        return self.rtt_ns + round_ns // 2 + self._rng.randrange(round_ns)
+
+
+def _extended(last: NackEntry, seq: int) -> NackEntry | None:
+    """Return `last` grown by whole chunk `seq`, where that follows on."""
+    if last.run and last.seq + last.run == seq and last.run < NACK_RUN_MAX:
+        return NackEntry(seq=last.seq, run=last.run + 1)
+    return None

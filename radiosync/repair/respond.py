@@ -1,0 +1,150 @@
+"""The host's half of repair: which symbols to send again, to whom, and when.
+
+- Requests for a symbol are gathered for a short window; what several listeners ask for is multicast once, what one
+  asks for goes to it alone (RFC 5740 section 5.4; a unicast frame is also acknowledged on Wi-Fi, RFC 9119).
+- A repeat within the hold-off is ignored: the answer is probably on its way (Aeron's linger).
+- The earliest play-at first, and nothing that can't arrive in time.
+- Token buckets bound what one listener and what all of them together can make the host send.
+"""
+
+from dataclasses import dataclass, field
+
+from radiosync.repair.budget import TokenBucket
+from radiosync.units import NS_PER_MS, HostNs
+
+Address = tuple[str, int]
+
+GATHER_NS = 20 * NS_PER_MS  # the aggregation window; half a NACK tick
+GATHER_URGENT_NS = 500 * NS_PER_MS  # with less time than this to play-at, nothing is gathered
+HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's lateness; asking again takes longer
+SYMBOLS_PENDING_MAX = 16_384  # three times the whole buffer of a stereo stream
+IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue that could send nothing: a look costs up to 1 ms
+BURST = 16  # datagrams back to back: a sixth of the smallest default receive buffer
+
+
+@dataclass(slots=True)
+class _Pending:
+    """One symbol that somebody waits for."""
+
+    asked_at: HostNs
+    by: set[Address]
+
+
+@dataclass(slots=True)
+class _ChunkRepairs:
+    deadline_at: HostNs
+    pending: dict[int, _Pending] = field(default_factory=dict)
+    sent: dict[tuple[int, Address | None], HostNs] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """A symbol to send again: to one listener, or with None to the group."""
+
+    seq: int
+    index: int
+    to: Address | None
+
+
+class RepairQueue:
+    """Gathers requests and hands out repairs within budget."""
+
+    def __init__(self, rate_each_per_s: int, rate_total_per_s: int, now: HostNs) -> None:
+        self._chunks: dict[int, _ChunkRepairs] = {}
+        self._count = 0
+        self._rate_each_per_s = rate_each_per_s
+        self._total = TokenBucket(rate_total_per_s, BURST, now)
+        self._each: dict[Address, TokenBucket] = {}
+        self._next_at = HostNs(0)
+        self.repeats_ignored = 0
+        self.overflows = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def set_rates(self, each_per_s: int, total_per_s: int) -> None:
+        """Follow the stream's own rate, which the budgets are multiples of."""
+        self._rate_each_per_s = each_per_s
+        self._total.rate_per_s = total_per_s
+        for bucket in self._each.values():
+            bucket.rate_per_s = each_per_s
+
+    def ask(self, seq: int, bitmap: int, deadline_at: HostNs, by: Address, now: HostNs) -> None:
+        """Note that `by` lacks the symbols in `bitmap` of chunk `seq`, which is due at `deadline_at`."""
+        chunk = self._chunks.get(seq)
+        if chunk is None:
+            chunk = self._chunks[seq] = _ChunkRepairs(deadline_at)
+        while bitmap:
+            index = (bitmap & -bitmap).bit_length() - 1
+            bitmap &= bitmap - 1
+            waiting = chunk.pending.get(index)
+            if waiting is not None:
+                waiting.by.add(by)
+            elif self._held_off(chunk, index, by, now):
+                self.repeats_ignored += 1
+            elif self._count >= SYMBOLS_PENDING_MAX:
+                self.overflows += 1  # the asker will ask again
+            else:
+                waiting = chunk.pending[index] = _Pending(now, {by})
+                self._count += 1
+                self._next_at = min(self._next_at, self._gathered_at(chunk, waiting))
+
+    @staticmethod
+    def _held_off(chunk: _ChunkRepairs, index: int, by: Address, now: HostNs) -> bool:
+        last = max(chunk.sent.get((index, None), -HOLD_OFF_NS), chunk.sent.get((index, by), -HOLD_OFF_NS))
+        return now - last < HOLD_OFF_NS
+
+    def take(self, now: HostNs) -> Repair | None:
+        """Return the next symbol that may be sent now, the most urgent first, and count it as sent."""
+        if now < self._next_at:
+            return None
+        if self._total.available(now):
+            for seq in sorted(self._chunks):
+                chunk = self._chunks[seq]
+                if chunk.deadline_at <= now:
+                    self._drop_pending(chunk)
+                for index, waiting in chunk.pending.items():
+                    if self._gathered_at(chunk, waiting) > now:
+                        continue
+                    to = next(iter(waiting.by)) if len(waiting.by) == 1 else None
+                    if to is not None and not self._bucket(to, now).take(now):
+                        continue
+                    self._total.take(now)
+                    del chunk.pending[index]
+                    self._count -= 1
+                    chunk.sent[index, to] = now
+                    return Repair(seq=seq, index=index, to=to)
+        self._next_at = HostNs(now + IDLE_NS)
+        return None
+
+    def next_timeout(self) -> HostNs | None:
+        """Return when `take` may have something, or None while nobody waits."""
+        return self._next_at if self._count else None
+
+    def forget(self, seq: int) -> None:
+        """Drop everything about chunk `seq`: it has left the history."""
+        chunk = self._chunks.pop(seq, None)
+        if chunk is not None:
+            self._count -= len(chunk.pending)
+
+    def forget_listener(self, address: Address) -> None:
+        """Drop what `address` waits for alone, and its budget."""
+        self._each.pop(address, None)
+        for chunk in self._chunks.values():
+            for index in [i for i, p in chunk.pending.items() if p.by == {address}]:
+                del chunk.pending[index]
+                self._count -= 1
+
+    def _drop_pending(self, chunk: _ChunkRepairs) -> None:
+        self._count -= len(chunk.pending)
+        chunk.pending.clear()
+
+    def _gathered_at(self, chunk: _ChunkRepairs, waiting: _Pending) -> HostNs:
+        urgent = chunk.deadline_at - waiting.asked_at < GATHER_URGENT_NS
+        return waiting.asked_at if urgent else HostNs(waiting.asked_at + GATHER_NS)
+
+    def _bucket(self, address: Address, now: HostNs) -> TokenBucket:
+        bucket = self._each.get(address)
+        if bucket is None:
+            bucket = self._each[address] = TokenBucket(self._rate_each_per_s, BURST, now)
+        return bucket
