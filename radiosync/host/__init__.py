@@ -1,1 +1,1 @@
-
+"""The host: pre-buffer, pacing, history, listeners, session."""

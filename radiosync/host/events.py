@@ -1,0 +1,52 @@
+"""What a host session tells its driver."""
+
+from dataclasses import dataclass
+
+from radiosync.audio.song import Song
+from radiosync.host.listeners import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerJoined:
+    """A listener was heard of for the first time."""
+
+    name: str
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerLeft:
+    """A listener said good-bye, or was silent for too long."""
+
+    name: str
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerStatusChanged:
+    """A listener became active, slow or silent."""
+
+    name: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SongStarted:
+    """A song's first frame is due now."""
+
+    song: Song
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLate:
+    """The source fell behind the timeline; so many frames of silence were left in the stream."""
+
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last frame has been played."""
+
+
+HostEvent = ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | Finished

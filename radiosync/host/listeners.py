@@ -1,0 +1,114 @@
+"""The host's table of listeners: their latency, their health, and whether they still count.
+
+Nothing here is trusted: a row exists only for an address that has shown it receives what is sent to it (the cookie),
+the table is bounded, and a listener that is not heard of for `slow_client_timeout` is forgotten.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import blake2b
+
+from radiosync.repair.respond import Address
+from radiosync.units import NS_PER_S, HostNs
+from radiosync.wire.messages import Report
+
+LISTENERS_MAX = 4096  # rows of about 1 KiB; more than one group has ever been asked to serve
+SILENCE_NS = 3 * NS_PER_S  # three reports
+
+
+class Status(StrEnum):
+    """The seed's three states of a listener."""
+
+    ACTIVE = "active"
+    SLOW = "slow"
+    TIMEOUT = "timeout"
+
+
+@dataclass(slots=True)
+class ListenerRow:
+    """What is known of one listener."""
+
+    address: Address
+    samples_ns: deque[int]
+    """The latest round trips."""
+    last_heard_at: HostNs
+    report: Report
+    nacks: int = 0
+    average_ns: int = 0
+    """The rolling average of the samples."""
+
+
+@dataclass(slots=True)
+class ListenerTable:
+    """All listeners that have proved their address.
+
+    At capacity a newcomer is refused and counted: those who listen already are not pushed out.
+    """
+
+    latency_samples: int
+    max_latency_ns: int
+    forget_ns: int
+    refused: int = 0
+    _rows: dict[Address, ListenerRow] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[ListenerRow]:
+        return iter(self._rows.values())
+
+    def get(self, address: Address) -> ListenerRow | None:
+        """Return the row of `address`."""
+        return self._rows.get(address)
+
+    def heard(self, address: Address, report: Report, now: HostNs) -> None:
+        """Take in a report."""
+        row = self._rows.get(address)
+        if row is None or row.report.listener_id != report.listener_id:
+            if row is None and len(self._rows) >= LISTENERS_MAX:
+                self.refused += 1
+                return
+            row = self._rows[address] = ListenerRow(address, deque(maxlen=self.latency_samples), now, report)
+        row.last_heard_at = now
+        row.report = report
+        if report.rtt_ns > 0:
+            row.samples_ns.append(report.rtt_ns)
+            row.average_ns = sum(row.samples_ns) // len(row.samples_ns)
+
+    def status(self, row: ListenerRow, now: HostNs) -> Status:
+        """Return whether a listener is active, slow or gone quiet."""
+        if now - row.last_heard_at > SILENCE_NS:
+            return Status.TIMEOUT
+        return Status.SLOW if row.average_ns > self.max_latency_ns else Status.ACTIVE
+
+    def remove(self, address: Address) -> None:
+        """Forget a listener."""
+        self._rows.pop(address, None)
+
+    def expire(self, now: HostNs) -> list[Address]:
+        """Forget the listeners that have been silent too long, and return their addresses."""
+        gone = [a for a, row in self._rows.items() if now - row.last_heard_at > self.forget_ns]
+        for address in gone:
+            del self._rows[address]
+        return gone
+
+
+class Cookies:
+    """Proofs of address: who returns one has received what was sent to its address (RFC 9000 section 8.1).
+
+    Stateless: a keyed hash of the address.  The key lives as long as the session.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, address: Address) -> int:
+        """Return the cookie for `address`; never 0, which means none."""
+        digest = blake2b(f"{address[0]}|{address[1]}".encode(), key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest, "big") or 1
+
+    def valid(self, cookie: int, address: Address) -> bool:
+        """Say whether `cookie` was given to `address`."""
+        return cookie == self.of(address)

@@ -1,0 +1,36 @@
+"""When the next symbol may leave.
+
+Symbols leave on a schedule in media time: a chunk that lasts 0.5 s and has 44 symbols gives each 11 ms at the rate of
+the music, a quarter of that while the listeners' buffers still fill.  A schedule, unlike a burst per chunk, never asks
+more of a receive buffer or an access point than the average does.  A loop that comes late may catch up by a few
+datagrams, never by what a stall of a second would make.
+"""
+
+from radiosync.repair.symbols import Chunk
+from radiosync.units import NS_PER_S, HostNs
+
+BURST = 16  # datagrams back to back: the smallest default receive buffer (Linux: 208 KiB) holds 92
+DATAGRAMS_PER_S_MAX = 3000  # 29 Mbit/s: what a laptop's listener takes in with a tenth of a core
+STEADY_SPEED = 1.25  # of the music's rate, when buffers are full: a late chunk is made up for within four
+
+
+class Pacer:
+    """Grants the sending of symbols, one at a time."""
+
+    def __init__(self, fill_speed: float) -> None:
+        self._fill_speed = fill_speed
+        self._next_at: HostNs | None = None
+
+    def next_at(self, now: HostNs) -> HostNs:
+        """Return when the next symbol may leave."""
+        return now if self._next_at is None else self._next_at
+
+    def granted(self, now: HostNs) -> bool:
+        """Say whether a symbol may leave now."""
+        return self.next_at(now) <= now
+
+    def sent(self, chunk: Chunk, chunk_ns: int, now: HostNs, *, filling: bool) -> None:
+        """Note that a symbol of `chunk`, which lasts `chunk_ns`, has left."""
+        speed = self._fill_speed if filling else STEADY_SPEED
+        step_ns = max(round(chunk_ns / len(chunk.symbols) / speed), NS_PER_S // DATAGRAMS_PER_S_MAX)
+        self._next_at = HostNs(max(self.next_at(now), now - BURST * step_ns) + step_ns)
