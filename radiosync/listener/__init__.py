@@ -1,1 +1,1 @@
-
+"""The listener: jitter buffer, playout, session."""

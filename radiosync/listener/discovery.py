@@ -1,0 +1,53 @@
+"""Finding a host, and staying in touch with it.
+
+A listener asks the group (or the address it was given) until somebody answers its own nonce.  Only such an answer makes
+a session: an announcement that was recorded and sent again can't.  The answer also carries the cookie that later
+requests must show, so it is renewed now and then.
+"""
+
+from random import Random
+
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+from radiosync.wire.codec import encode
+from radiosync.wire.messages import Announce, Solicit
+
+FIRST_NS = (0, 100 * NS_PER_MS, 200 * NS_PER_MS, 400 * NS_PER_MS)  # a lost question must not cost a second
+PERIOD_NS = NS_PER_S
+RENEW_NS = 30 * NS_PER_S
+NONCES_MAX = 8  # questions that may still be answered: 8 s of them
+
+
+class Discovery:
+    """Schedules solicitations and recognises their answers."""
+
+    def __init__(self, rng: Random, now: LocalNs) -> None:
+        self._rng = rng
+        self._nonces: list[int] = []
+        self._asked = 0
+        self.due_at: LocalNs = now
+
+    def hurry(self, now: LocalNs) -> None:
+        """Ask at once, and again soon, until an answer comes; no effect while that is going on."""
+        if self.due_at > now + 2 * PERIOD_NS:
+            self._asked = 0
+            self.due_at = now
+
+    def ask(self, now: LocalNs, session: int) -> bytes | None:
+        """Return a solicitation for `session` (0: any) if one is due."""
+        if now < self.due_at:
+            return None
+        self._asked += 1
+        step_ns = FIRST_NS[self._asked] if self._asked < len(FIRST_NS) else PERIOD_NS
+        self.due_at = LocalNs(now + round(step_ns * self._rng.uniform(0.8, 1.2)))
+        nonce = self._rng.getrandbits(63) + 1
+        self._nonces = [*self._nonces[-NONCES_MAX + 1 :], nonce]
+        return encode(Solicit(session=session, nonce=nonce))
+
+    def is_answer(self, announce: Announce) -> bool:
+        """Say whether `announce` answers a question of ours."""
+        return announce.cookie != 0 and announce.nonce in self._nonces
+
+    def answered(self, now: LocalNs) -> None:
+        """Note that a host has been found: from now on the cookie is only renewed."""
+        self._asked = len(FIRST_NS)
+        self.due_at = LocalNs(now + round(RENEW_NS * self._rng.uniform(0.8, 1.2)))

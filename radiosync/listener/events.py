@@ -1,0 +1,46 @@
+"""What a listener session tells its driver."""
+
+from dataclasses import dataclass
+
+from radiosync.audio.format import AudioFormat
+from radiosync.units import MediaFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFound:
+    """A host answered; its stream has this format."""
+
+    name: str
+    ip: str
+    format: AudioFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackStarted:
+    """The first frame has been chosen."""
+
+    frame: MediaFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SongChanged:
+    """Another song is heard from now on."""
+
+    title: str
+    artist: str
+    album: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEnded:
+    """The last frame has been played."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostGone:
+    """The host said good-bye before the end (stopped), or has been silent until everything was played."""
+
+    stopped: bool
+
+
+ListenerEvent = HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone

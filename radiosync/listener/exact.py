@@ -1,0 +1,78 @@
+"""Playout into a sink without a crystal: a file, a pipe, nothing.
+
+Such a sink takes frames whenever it is given them, so it follows the media clock exactly: block after block is handed
+over when its first frame is due, sample for sample as the source had it.  What is missing then is silence.
+"""
+
+from dataclasses import dataclass
+
+from radiosync.audio.format import Samples
+from radiosync.listener.jitter import JitterBuffer
+from radiosync.listener.schedule import Schedule
+from radiosync.units import NS_PER_MS, LocalNs, MediaFrame, frames_from_ns
+
+BLOCK_NS = 20 * NS_PER_MS  # fifty wake-ups a second; what a pipe's reader has to wait for
+BLOCK_FRAMES_MAX = 192_000  # after a stall: a second at most in one piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Frames to hand to the sink."""
+
+    frame: MediaFrame
+    samples: Samples
+    due_at: LocalNs
+    """When the first of them is due."""
+
+
+class ExactPlayout:
+    """Hands out every frame from the first to the last once, in order."""
+
+    def __init__(self, buffer: JitterBuffer, schedule: Schedule) -> None:
+        self._buffer = buffer
+        self._schedule = schedule
+        self._block_frames = max(1, frames_from_ns(BLOCK_NS, buffer.format.rate))
+        self._in_gap = False
+        self.cursor: MediaFrame | None = None
+        self.final_frame: MediaFrame | None = None
+        self.concealed_frames = 0
+        self.gaps = 0
+        self.lead_ns = 0  # nothing lies between this playout and its sink
+        self.sync_error_ns = 0.0
+        self.correction = 0.0  # there is no crystal to correct
+        self.underruns = 0
+        self.hard_resyncs = 0
+
+    def start(self, frame: MediaFrame) -> None:
+        """Play from `frame` on."""
+        self.cursor = frame
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last frame has been handed out."""
+        return self.cursor is not None and self.final_frame is not None and self.cursor >= self.final_frame
+
+    def next_timeout(self) -> LocalNs | None:
+        """Return when the next block is due."""
+        return None if self.cursor is None or self.ended else self._schedule.due_at(self.cursor)
+
+    def take(self, now: LocalNs) -> Block | None:
+        """Return the next block if it is due."""
+        due_at = self.next_timeout()
+        if due_at is None or due_at > now or self.cursor is None:
+            return None
+        behind = self._schedule.frame_at(now) - self.cursor
+        count = min(max(self._block_frames, behind), BLOCK_FRAMES_MAX)
+        if self.final_frame is not None:
+            count = min(count, self.final_frame - self.cursor)
+        samples, present = self._buffer.read(self.cursor, count)
+        missing = count - int(present.sum())
+        if missing:
+            self.concealed_frames += missing
+            self.gaps += not self._in_gap
+        self._in_gap = not present[-1]
+        self.sync_error_ns = float(now - due_at)
+        block = Block(frame=self.cursor, samples=samples, due_at=due_at)
+        self.cursor = MediaFrame(self.cursor + count)
+        self._buffer.drop_before(self.cursor)
+        return block

@@ -1,0 +1,246 @@
+"""A listener's session: datagrams and time go in; datagrams, deadlines, events and audio come out.
+
+It only dispatches: `Discovery` finds hosts, a `Stream` follows one of them, a playout hands out its frames.  Who drives
+it: mutate once (`receive_*`, `handle_timeout`), send what `datagrams_to_send` and `clock_requests` give, take the
+events, play, then sleep until `next_timeout`.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from radiosync.config import Config
+from radiosync.errors import RemoteProtocolError
+from radiosync.listener.discovery import Discovery
+from radiosync.listener.events import (
+    HostFound,
+    HostGone,
+    ListenerEvent,
+    PlaybackStarted,
+    SongChanged,
+    StreamEnded,
+)
+from radiosync.listener.stream import Stream
+from radiosync.repair.respond import Address
+from radiosync.units import NS_PER_S, LocalNs
+from radiosync.wire.codec import decode, encode
+from radiosync.wire.messages import (
+    Announce,
+    Audio,
+    Bye,
+    ByeReason,
+    Leave,
+    ListenerState,
+    Nack,
+    Report,
+    SongInfo,
+)
+
+REPORT_NS = NS_PER_S
+SILENT_NS = 2 * NS_PER_S  # two announcements missed: ask who is there
+GONE_NS = 5 * NS_PER_S  # silence after which a drained stream is over
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """Bytes to send from the control socket: to an address, or with None to whoever hosts on the group."""
+
+    data: bytes
+    to: Address | None
+
+
+class ListenerSession:
+    """Everything a listener does, whichever host it hears."""
+
+    def __init__(self, config: Config, *, rng: Random, now: LocalNs, name: str) -> None:
+        self.config = config
+        self.name = name
+        self.stream: Stream | None = None
+        self.rejected = 0
+        self.foreign = 0
+        self.sessions_seen = 0
+        self._rng = rng
+        self._listener_id = rng.getrandbits(63) + 1
+        self._discovery = Discovery(rng, now)
+        self._events: deque[ListenerEvent] = deque(maxlen=256)  # a driver that takes none loses the oldest
+        self._out: deque[Datagram] = deque(maxlen=64)  # a flood of announcements pushes out the oldest
+        self._report_at = now
+        self._reported: ListenerState | None = None
+        self._end_told = False
+        self._song_id: int | None = None
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, source: Address, now: LocalNs) -> None:
+        """Take a datagram from the group or the control socket; whatever it holds, nothing is raised."""
+        try:
+            message = decode(data)
+        except RemoteProtocolError:
+            self.rejected += 1
+            return
+        stream = self.stream
+        ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
+        if isinstance(message, Announce) and self._discovery.is_answer(message):
+            self._answered(message, source, now)
+        elif stream is not None and ours and isinstance(message, Audio):
+            stream.receive_audio(message, now)
+        elif stream is not None and ours and isinstance(message, Announce):
+            stream.receive_announce(message, now)
+        elif stream is not None and ours and isinstance(message, SongInfo):
+            stream.receive_song(message)
+        elif stream is not None and ours and isinstance(message, Bye):
+            self._bye(stream, message)
+        elif isinstance(message, Announce) and (
+            stream is None or stream.ended or (source[0], message.control_port) == stream.control_address
+        ):
+            self._discovery.hurry(now)  # a host came, or came back: ask it
+            self._solicit(now, 0, None)
+        elif isinstance(message, Announce | SongInfo | Audio | Bye) and not ours:
+            self.foreign += 1
+        else:
+            self.rejected += 1
+
+    def receive_clock(self, data: bytes, received_at: LocalNs) -> None:
+        """Take a datagram from the clock socket, with its receive stamp."""
+        if self.stream is not None:
+            self.stream.receive_clock(data, received_at)
+
+    def handle_timeout(self, now: LocalNs) -> None:
+        """Do what is due."""
+        stream = self.stream
+        if stream is None:
+            self._solicit(now, 0, None)
+            return
+        if stream.handle_timeout(now) and stream.playout is not None and stream.playout.cursor is not None:
+            self._events.append(PlaybackStarted(frame=stream.playout.cursor))
+        song = stream.song(now)
+        if song is not None and song.song_id != self._song_id and stream.state(now) is ListenerState.PLAYING:
+            self._song_id = song.song_id
+            self._events.append(SongChanged(title=song.title, artist=song.artist, album=song.album))
+        silent_ns = now - stream.heard_at
+        if silent_ns > SILENT_NS:
+            self._discovery.hurry(now)
+            self._solicit(now, 0, None)
+        else:
+            self._solicit(now, stream.session, stream.control_address)
+        entries = stream.ask(now)
+        if entries:
+            nack = Nack(session=stream.session, cookie=stream.cookie, listener_id=self._listener_id, entries=entries)
+            self._out.append(Datagram(encode(nack), stream.control_address))
+        self._report(stream, now)
+        if stream.ended and not self._end_told:
+            self._end_told = True
+            self._events.append(StreamEnded())
+        if silent_ns > GONE_NS and (stream.ended or stream.drained(now)):
+            self._drop(HostGone(stopped=False) if not stream.ended else None)
+
+    def leave(self) -> Datagram | None:
+        """Return the good-bye to the host, if there is one."""
+        if self.stream is None:
+            return None
+        message = Leave(session=self.stream.session, cookie=self.stream.cookie, listener_id=self._listener_id)
+        return Datagram(encode(message), self.stream.control_address)
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    def datagrams_to_send(self) -> Iterator[Datagram]:
+        """Give out what is to be sent from the control socket."""
+        while self._out:
+            yield self._out.popleft()
+
+    def clock_requests(self, now: LocalNs) -> list[bytes]:
+        """Return the clock questions that are due; stamp each with `note_clock_sent` as it leaves."""
+        return [] if self.stream is None else self.stream.poller.handle_timeout(now)
+
+    def note_clock_sent(self, request: bytes, sent_at: LocalNs) -> None:
+        """Note when a clock question left."""
+        if self.stream is not None:
+            self.stream.poller.note_sent(request, sent_at)
+
+    def next_timeout(self, now: LocalNs) -> LocalNs:
+        """Return when to come back at the latest."""
+        if self.stream is None:
+            return self._discovery.due_at
+        return min(self._discovery.due_at, self._report_at, self.stream.next_timeout(now))
+
+    def next_event(self) -> ListenerEvent | None:
+        """Hand out the next event."""
+        return self._events.popleft() if self._events else None
+
+    def state(self, now: LocalNs) -> ListenerState:
+        """Return where this listener stands."""
+        return ListenerState.WAITING if self.stream is None else self.stream.state(now)
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _solicit(self, now: LocalNs, session: int, to: Address | None) -> None:
+        data = self._discovery.ask(now, session)
+        if data is not None:
+            self._out.append(Datagram(data, to))
+
+    def _answered(self, announce: Announce, source: Address, now: LocalNs) -> None:
+        stream = self.stream
+        if stream is not None and announce.session == stream.session:
+            stream.receive_announce(announce, now)
+            self._discovery.answered(now)
+        elif stream is None or self._replaces(stream, announce, source, now):
+            self.stream = Stream(announce, source[0], now, self._rng, self.config.listener.offset_ns)
+            self.sessions_seen += 1
+            self._reported = None
+            self._end_told = False
+            self._song_id = None
+            self._report_at = now
+            self._discovery.answered(now)
+            self._events.append(HostFound(name=announce.host_name, ip=source[0], format=announce.format))
+
+    @staticmethod
+    def _replaces(stream: Stream, announce: Announce, source: Address, now: LocalNs) -> bool:
+        """Say whether the host that answered takes the place of the one we follow.
+
+        A host on the same address and port has taken over the very socket of the old one, which must be dead.  Any
+        other host has to wait until ours has ended or gone silent.
+        """
+        restarted = (source[0], announce.control_port) == stream.control_address
+        return restarted or stream.ended or now - stream.heard_at > SILENT_NS
+
+    def _bye(self, stream: Stream, bye: Bye) -> None:
+        if bye.reason is ByeReason.ENDED and not stream.ended and bye.final_frame is not None:
+            stream.set_final(bye.final_frame)
+        elif stream.ended:
+            self._drop(None)
+        else:
+            self._drop(HostGone(stopped=True))
+
+    def _drop(self, event: ListenerEvent | None) -> None:
+        self.stream = None
+        if event is not None:
+            self._events.append(event)
+
+    def _report(self, stream: Stream, now: LocalNs) -> None:
+        state = stream.state(now)
+        if now < self._report_at and state == self._reported:
+            return
+        self._report_at = LocalNs(now + round(REPORT_NS * self._rng.uniform(0.9, 1.1)))
+        self._reported = state
+        counters, playout, mapping = stream.counters, stream.playout, stream.clock.mapping()
+        report = Report(
+            session=stream.session,
+            cookie=stream.cookie,
+            listener_id=self._listener_id,
+            state=state,
+            rtt_ns=stream.rtt_ns,
+            offset_bound_ns=round(mapping.bound_ns_at(now)) if mapping is not None else 0,
+            sync_error_ns=round(playout.sync_error_ns) if playout is not None else 0,
+            rate_ppb=round(playout.correction * 1e9) if playout is not None else 0,
+            buffer_ms=stream.buffered_ns(now) // 1_000_000,
+            symbols_received=counters.symbols_received,
+            symbols_lost=counters.symbols_lost,
+            symbols_repaired=counters.symbols_repaired,
+            chunks_late=counters.chunks_late,
+            chunks_concealed=stream.chunks_concealed,
+            underruns=playout.underruns if playout is not None else 0,
+            hard_resyncs=playout.hard_resyncs if playout is not None else 0,
+            name=self.name,
+        )
+        self._out.append(Datagram(encode(report), stream.control_address))
