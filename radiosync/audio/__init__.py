@@ -1,1 +1,1 @@
-
+"""Samples: formats, codecs, resampling, concealment."""

@@ -1,1 +1,1 @@
-
+"""The same sessions in virtual time."""

@@ -1,0 +1,130 @@
+"""The command line: parses and calls, decides nothing."""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from radiosync.config import Config
+from radiosync.drivers.interfaces import find_interface
+from radiosync.errors import UserError
+from radiosync.ui import console
+from radiosync.units import ns_from_s
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="a TOML file; options win over it")]
+GroupOption = Annotated[str | None, typer.Option(help="the multicast group")]
+PortOption = Annotated[int | None, typer.Option(help="the group's UDP port; the two after it are the host's own")]
+InterfaceOption = Annotated[str | None, typer.Option(help="the network interface, by name or address")]
+StatsOption = Annotated[Path | None, typer.Option("--stats-json", help="write statistics there, one line a second")]
+DurationOption = Annotated[float | None, typer.Option(help="stop after so many seconds")]
+
+
+def _ns_or_none(seconds: float | None) -> int | None:
+    return None if seconds is None else ns_from_s(seconds)
+
+
+def _host_name() -> str:
+    return socket.gethostname().split(".")[0]
+
+
+@app.command()
+def host(
+    source: Annotated[list[str], typer.Option(help="a file, a folder or a playlist; may be given several times")],
+    group: GroupOption = None,
+    port: PortOption = None,
+    interface: InterfaceOption = None,
+    buffer: Annotated[float | None, typer.Option(help="seconds sent ahead")] = None,
+    codec: Annotated[str | None, typer.Option(help="auto, flac or pcm")] = None,
+    rate: Annotated[int | None, typer.Option(help="the stream's rate; the first song's if not given")] = None,
+    channels: Annotated[int | None, typer.Option(help="the stream's channels; the first song's if not given")] = None,
+    loop: Annotated[bool | None, typer.Option("--loop", help="begin again after the last song")] = None,
+    config: ConfigOption = None,
+    stats_json: StatsOption = None,
+    duration: DurationOption = None,
+) -> None:
+    """Send music to a group, to be heard everywhere at the same instant."""
+    from radiosync.drivers.file_source import FileSource  # noqa: PLC0415  # a listener has no use for it
+    from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415
+    from radiosync.drivers.playlist import expand_sources  # noqa: PLC0415
+
+    settings = Config.load(
+        config,
+        {
+            "network.group": group,
+            "network.port": port,
+            "network.interface": interface,
+            "radio_sync.buffer_duration": buffer,
+            "host.codec": codec,
+            "host.rate": rate,
+            "host.channels": channels,
+            "host.loop": loop,
+        },
+    )
+    place = find_interface(settings.network.interface, settings.network.group)
+    entries = expand_sources(source, console.warn)
+    music = FileSource(
+        entries,
+        rate=settings.host.rate or None,
+        channels=settings.host.channels or None,
+        loop=settings.host.loop,
+        warn=console.warn,
+    )
+    driver = HostDriver(settings, music, place, _host_name(), stats_json)
+    network = settings.network
+    console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
+    driver.run(lambda event: console.say(console.host_line(event)), _ns_or_none(duration))
+
+
+@app.command()
+def listen(
+    group: GroupOption = None,
+    port: PortOption = None,
+    interface: InterfaceOption = None,
+    host: Annotated[str | None, typer.Option(help="ask this address for the host instead of the group")] = None,
+    output: Annotated[str | None, typer.Option(help="device, device:NAME-OR-NUMBER, wav:PATH, pipe:- or null")] = None,
+    name: Annotated[str | None, typer.Option(help="what the host calls this listener")] = None,
+    offset_ms: Annotated[float | None, typer.Option(help="play so much later (positive) or earlier")] = None,
+    volume: Annotated[float | None, typer.Option(help="0 to 100")] = None,
+    config: ConfigOption = None,
+    stats_json: StatsOption = None,
+    duration: DurationOption = None,
+) -> None:
+    """Play what a group's host sends, at the instant it should be heard."""
+    from radiosync.drivers.listener_driver import ListenerDriver  # noqa: PLC0415
+
+    settings = Config.load(
+        config,
+        {
+            "network.group": group,
+            "network.port": port,
+            "network.interface": interface,
+            "listener.host": host,
+            "listener.output": output,
+            "listener.name": name,
+            "listener.offset_ms": offset_ms,
+            "listener.volume": volume,
+        },
+    )
+    place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
+    driver = ListenerDriver(settings, place, settings.listener.name or _host_name(), stats_json)
+    network = settings.network
+    console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
+    driver.run(lambda event: console.say(console.listener_line(event)), _ns_or_none(duration))
+
+
+def main() -> None:
+    """Run the command line; a person's mistake is one line and exit status 2."""
+    try:
+        result: Any = app(standalone_mode=False)
+    except UserError as error:
+        console.say(f"radiosync: {error}")
+        sys.exit(2)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

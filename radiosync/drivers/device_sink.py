@@ -1,0 +1,272 @@
+"""A sound device through PortAudio: opened ahead, silent, and timed by its own stamps.
+
+PortAudio calls `_callback` in a thread of its own.  It copies from the ring, notes one stamp and returns; everything
+else happens in the loop's thread: `fill` takes the stamps to the DAC clock and renders the ring full again.
+
+PortAudio's stamps are in a clock that depends on its build (CLOCK_REALTIME in Debian's, CLOCK_MONOTONIC elsewhere,
+stream time with PulseAudio).  Which one it is is seen from the stamps; an unknown one is related to the local clock by
+the callback's entry, which can only be late.
+"""
+
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radiosync.audio.format import AudioFormat
+from radiosync.audio.ring import FrameRing
+from radiosync.clock.dac import DacClock
+from radiosync.config import ListenerConfig
+from radiosync.drivers.clocks import local_minus, local_now, monotonic_now, real_now
+from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream
+from radiosync.errors import DeviceError
+from radiosync.listener.playout import DeviceFormat, DevicePlayout
+from radiosync.listener.stream import Stream
+from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
+
+LATENCY_S = 0.1  # of the device's own buffer: pauses of the interpreter of 5 to 15 ms are nothing to it
+STAMPS_MAX = 1024  # callbacks between two turns of the loop: 20 are usual; an older one is overwritten
+BLOCK_NS = 10 * NS_PER_MS  # rendered at a time
+FILL_NS = 20 * NS_PER_MS  # between two fills
+STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
+REOPEN_NS = NS_PER_S
+VOLUME_POWER = 3  # loudness goes about with the cube root of amplitude: 50 % sounds half as loud
+_SAME_CLOCK_S = 1.0
+_UNKNOWN_OFFSETS = 512  # callbacks over which the least entry delay is taken, in an unknown clock
+
+
+@dataclass(slots=True)
+class _Stamps:
+    """A ring of stamps that the callback writes and the loop reads; the count is written last."""
+
+    dac_frame: Any
+    dac_s: Any
+    current_s: Any
+    entered_at: Any
+    count: int = 0
+    taken: int = 0
+
+
+class DeviceSink:
+    """Plays through one device, and opens it again when it vanishes."""
+
+    def __init__(self, config: ListenerConfig, resync_ns: int) -> None:
+        self._config = config
+        self._resync_ns = resync_ns
+        self._portaudio = load_portaudio()
+        self._wanted = config.output.partition(":")[2]
+        find_device(self._portaudio, self._wanted)
+        self._stream: Any = None
+        self._device: Device | None = None
+        self._audio: AudioFormat | None = None
+        self._listening: Stream | None = None
+        self._playout: DevicePlayout | None = None
+        self._dac: DacClock | None = None
+        self._ring = FrameRing(1, 1)
+        self._frames = 0
+        self._xruns = 0
+        self._xruns_seen = 0
+        self._underrun_seen = 0
+        self._callback_at = LocalNs(0)
+        self._reopen_at: LocalNs | None = None
+        self._offsets: deque[int] = deque(maxlen=_UNKNOWN_OFFSETS)
+        self._stamps = self._new_stamps()
+        self.reopened = 0
+        self.clock_name = "none"
+
+    # --- the callback --------------------------------------------------------------------------------------------
+
+    def _callback(self, out: Any, frames: int, time: Any, status: Any) -> None:
+        entered_at = local_now()
+        stamps = self._stamps
+        row = stamps.count % STAMPS_MAX
+        stamps.dac_frame[row] = self._frames
+        stamps.dac_s[row] = time.outputBufferDacTime
+        stamps.current_s[row] = time.currentTime
+        stamps.entered_at[row] = entered_at
+        stamps.count += 1
+        self._frames += frames
+        self._ring.read_into(out)
+        if status:
+            self._xruns += 1
+
+    # --- the loop's side -----------------------------------------------------------------------------------------
+
+    def begin(self, audio: AudioFormat, stream: Stream) -> None:
+        """Play `stream`, on the device as it is where it is open with the right rate already."""
+        self._audio, self._listening = audio, stream
+        if self._stream is None or self._device is None or not self._device.suits(audio):
+            self._open()
+        else:
+            self._attach()
+
+    def fill(self, now: LocalNs) -> None:
+        """Take the stamps, and render until the ring holds what `render_ahead` asks for."""
+        if self._reopen_at is not None:
+            if now >= self._reopen_at:
+                self._open()
+            return
+        if self._stream is None or self._dac is None or self._device is None:
+            return
+        self._take_stamps(self._dac)
+        if not self._stream.active or now - self._callback_at > STUCK_NS:
+            self._lost(now)
+            return
+        self._watch_underruns()
+        rate = self._device.rate
+        ahead = self._render_ahead(self._device)
+        block_frames = max(1, rate * BLOCK_NS // NS_PER_S)
+        while self._ring.readable() + block_frames <= ahead:
+            first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
+            if self._playout is None:
+                block = np.zeros((block_frames, self._device.channels), np.float32)
+            else:
+                block = self._playout.render(first, block_frames)
+            self._ring.write(block)
+        if self._playout is not None and self._dac.fit() is not None:
+            first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
+            self._playout.lead_ns = max(0, self._dac.local_from_dac(first) - now)
+
+    def next_timeout(self, now: LocalNs) -> LocalNs:
+        """Return when to fill again."""
+        if self._reopen_at is not None:
+            return self._reopen_at
+        return LocalNs(now + FILL_NS)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the device does, for the statistics file."""
+        if self._device is None or self._dac is None:
+            return {"device": None, "device_reopened": self.reopened}
+        fit = self._dac.fit()
+        return {
+            "device": self._device.name,
+            "device_rate": self._device.rate,
+            "device_clock": self.clock_name,
+            "device_stamps": self._dac.source.value,
+            "device_rate_ppm": round((self._dac.rate / self._device.rate - 1) * 1e6, 3),
+            "device_residual_ns": round(fit.residual_ns) if fit is not None else None,
+            "device_xruns": self._xruns,
+            "device_reopened": self.reopened,
+            "device_discontinuities": self._dac.counters.discontinuities,
+        }
+
+    def close(self) -> None:
+        """Stop and close the device."""
+        if self._stream is not None:
+            with contextlib.suppress(self._portaudio.PortAudioError):
+                self._stream.abort(ignore_errors=True)
+            self._stream.close(ignore_errors=True)
+            self._stream = None
+
+    def _open(self) -> None:
+        """Open the device for the current stream; try again later where it can't be had."""
+        self.close()
+        audio = self._audio
+        assert audio is not None
+        first_time = self._reopen_at is None and self._dac is None
+        try:
+            device = find_device(self._portaudio, self._wanted).opened_for(self._portaudio, audio)
+            self._prepare(device)
+            self._stream = open_stream(self._portaudio, device, LATENCY_S, self._callback)
+        except DeviceError:
+            if first_time:
+                raise
+            self._reopen_at = LocalNs(local_now() + REOPEN_NS)
+            return
+        self.reopened += self._reopen_at is not None
+        self._reopen_at = None
+        self._callback_at = local_now()
+        self._attach()
+
+    def _prepare(self, device: Device) -> None:
+        rate = self._dac.rate if self._dac is not None and self._device == device else None
+        self._device = device
+        self._dac = DacClock(device.rate, rate=rate)
+        self._ring = FrameRing(device.rate * 2, device.channels)  # two seconds: the most that can be rendered ahead
+        self._ring.write(np.zeros((self._render_ahead(device), device.channels), np.float32))  # until the first fill
+        self._frames = 0
+        self._xruns_seen = self._xruns
+        self._underrun_seen = 0
+        self._offsets.clear()
+        self._stamps = self._new_stamps()
+
+    def _render_ahead(self, device: Device) -> int:
+        return device.rate * self._config.render_ahead_ns // NS_PER_S
+
+    def _attach(self) -> None:
+        stream, device, dac = self._listening, self._device, self._dac
+        if stream is None or device is None or dac is None:
+            return
+        gain = (self._config.volume / 100) ** VOLUME_POWER
+        old = stream.playout
+        self._playout = DevicePlayout(
+            stream.buffer,
+            stream.schedule,
+            dac,
+            DeviceFormat(rate=device.rate, channels=device.channels),
+            resync_ns=self._resync_ns,
+            gain=gain,
+        )
+        if isinstance(old, DevicePlayout) and old.cursor is not None:
+            self._playout.start(old.cursor)
+        stream.attach(self._playout)
+
+    def _lost(self, now: LocalNs) -> None:
+        """The device has vanished: try to have it back."""
+        self.close()
+        self._portaudio._terminate()  # its list of devices is made once, at initialisation
+        self._portaudio._initialize()
+        self._reopen_at = LocalNs(now + REOPEN_NS)
+
+    def _take_stamps(self, dac: DacClock) -> None:
+        stamps = self._stamps
+        count = stamps.count
+        stamps.taken = max(stamps.taken, count - STAMPS_MAX // 2)
+        latency_ns = round(self._stream.latency * NS_PER_S)
+        if stamps.taken < count:
+            offset_ns = self._clock_offset(stamps, count)
+            for index in range(stamps.taken, count):
+                row = index % STAMPS_MAX
+                dac_at = LocalNs(round(stamps.dac_s[row] * 1e9) + offset_ns)
+                entered_at = LocalNs(int(stamps.entered_at[row]))
+                dac.stamp(DacFrame(int(stamps.dac_frame[row])), dac_at, entered_at, latency_ns)
+                self._callback_at = max(self._callback_at, entered_at)
+            stamps.taken = count
+
+    def _clock_offset(self, stamps: _Stamps, count: int) -> int:
+        """Return what to add to PortAudio's times, in ns, to get local ones."""
+        row = (count - 1) % STAMPS_MAX
+        current_s = float(stamps.current_s[row])
+        for name, clock in (("realtime", real_now), ("monotonic", monotonic_now)):
+            if abs(current_s - clock() / NS_PER_S) < _SAME_CLOCK_S:
+                self.clock_name = name
+                return local_minus(clock)
+        self.clock_name = "unknown"
+        for index in range(stamps.taken, count):
+            row = index % STAMPS_MAX
+            self._offsets.append(int(stamps.entered_at[row]) - round(float(stamps.current_s[row]) * 1e9))
+        return min(self._offsets)
+
+    def _watch_underruns(self) -> None:
+        ring, playout, dac = self._ring, self._playout, self._dac
+        if ring.underrun_frames != self._underrun_seen:
+            self._underrun_seen = ring.underrun_frames
+            if playout is not None and playout.cursor is not None:
+                playout.note_underrun()
+        if self._xruns != self._xruns_seen:
+            self._xruns_seen = self._xruns
+            if dac is not None:
+                dac.restart()
+            if playout is not None and playout.cursor is not None:
+                playout.note_underrun()
+
+    @staticmethod
+    def _new_stamps() -> _Stamps:
+        return _Stamps(
+            np.zeros(STAMPS_MAX, np.int64),
+            np.zeros(STAMPS_MAX),
+            np.zeros(STAMPS_MAX),
+            np.zeros(STAMPS_MAX, np.int64),
+        )

@@ -1,0 +1,187 @@
+"""Runs a listener session on real sockets and a real output: one loop, with the sound device's callback beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from radiosync.audio.format import AudioFormat
+from radiosync.config import Config
+from radiosync.drivers.clocks import local_now
+from radiosync.drivers.device_sink import DeviceSink
+from radiosync.drivers.file_sinks import Sink, open_sink
+from radiosync.drivers.interfaces import Interface
+from radiosync.drivers.loop import StatsFile, Waiter
+from radiosync.drivers.udp import open_group, open_unicast
+from radiosync.listener.events import HostFound, ListenerEvent
+from radiosync.listener.exact import ExactPlayout
+from radiosync.listener.session import Datagram, ListenerSession
+from radiosync.listener.stream import Stream
+from radiosync.units import NS_PER_S, LocalNs, ns_from_frames
+
+STATS_NS = NS_PER_S
+
+
+class ListenerDriver:
+    """Everything of a listener that touches the machine."""
+
+    def __init__(self, config: Config, interface: Interface, name: str, stats: Path | None) -> None:
+        network, listener = config.network, config.listener
+        self._config = config
+        self._stats = StatsFile(stats)
+        self._device: DeviceSink | None = None
+        self._sink: Sink | None = None
+        if listener.output.partition(":")[0] == "device":
+            self._device = DeviceSink(listener, config.radio_sync.resync_ns)
+        else:
+            self._sink = open_sink(listener.output)
+        self._group_port = open_group(interface, network.group, network.port)
+        ttl, dscp = network.ttl, network.dscp_clock
+        self._control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
+        self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
+        self._anyone = (listener.host or network.group, network.control_port)
+        self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name)
+        self._waiter = Waiter()
+        for readable in (self._time, self._control, self._group_port):
+            self._waiter.watch(readable)
+        self._stats_at = local_now()
+        self._emitted: tuple[int, int] | None = None
+
+    def run(self, on_event: Callable[[ListenerEvent], None], duration_ns: int | None) -> None:
+        """Run until a signal comes or `duration_ns` have passed."""
+        began = local_now()
+        try:
+            while not self._waiter.stopped:
+                now = local_now()
+                if duration_ns is not None and now - began >= duration_ns:
+                    break
+                self._turn(now, on_event)
+                self._waiter.wait(self._wake_at(now) - local_now())
+            if (leave := self.session.leave()) is not None:
+                self._send(leave)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._write_stats(local_now())
+        self._waiter.close()
+        if self._device is not None:
+            self._device.close()
+        if self._sink is not None:
+            self._sink.close()
+        self._stats.close()
+        for port in (self._group_port, self._control, self._time):
+            port.close()
+
+    def _turn(self, now: LocalNs, on_event: Callable[[ListenerEvent], None]) -> None:
+        session = self.session
+        for data, source, received_at in self._time.receive_stamped():
+            if session.stream is not None and source == session.stream.clock_address:
+                session.receive_clock(data, received_at)
+        self._play(now)
+        for port in (self._control, self._group_port):
+            for data, source in port.receive():
+                session.receive_datagram(data, source, now)
+        session.handle_timeout(now)
+        for datagram in session.datagrams_to_send():
+            self._send(datagram)
+        for request in session.clock_requests(now):
+            if session.stream is not None:
+                sent_at = local_now()
+                if self._time.send(request, session.stream.clock_address):
+                    session.note_clock_sent(request, sent_at)
+        while (event := session.next_event()) is not None:
+            if isinstance(event, HostFound):
+                self._begin(event.format)
+            on_event(event)
+        if now >= self._stats_at:
+            self._stats_at = LocalNs(max(self._stats_at, now - STATS_NS) + STATS_NS)
+            self._write_stats(now)
+
+    def _begin(self, audio: AudioFormat) -> None:
+        """Connect the output to the stream that has just been found."""
+        stream = self.session.stream
+        if stream is None:
+            return
+        if self._device is not None:
+            self._device.begin(audio, stream)
+        elif self._sink is not None:
+            self._sink.begin(audio)
+            stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+
+    def _play(self, now: LocalNs) -> None:
+        if self._device is not None:
+            self._device.fill(now)
+            return
+        stream = self.session.stream
+        if stream is None or self._sink is None or not isinstance(stream.playout, ExactPlayout):
+            return
+        while (block := stream.playout.take(now)) is not None:
+            self._emitted = (block.frame, local_now())
+            self._sink.write(block.samples)
+
+    def _send(self, datagram: Datagram) -> None:
+        self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
+
+    def _wake_at(self, now: LocalNs) -> LocalNs:
+        wake_at = self.session.next_timeout(now)
+        if self._device is not None:
+            wake_at = min(wake_at, self._device.next_timeout(now))
+        return wake_at
+
+    def _write_stats(self, now: LocalNs) -> None:
+        session = self.session
+        values: dict[str, Any] = {
+            "t": now / NS_PER_S,
+            "state": session.state(now).name.lower(),
+            "sessions": session.sessions_seen,
+            "rejected": session.rejected,
+            "foreign": session.foreign,
+        }
+        if session.stream is not None:
+            values.update(_stream_stats(session.stream, now))
+        if self._device is not None:
+            values.update(self._device.stats())
+        if self._emitted is not None:
+            values["emitted_frame"], values["emitted_at"] = self._emitted
+        self._stats.write(values)
+
+
+def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
+    mapping, playout, counters = stream.clock.mapping(), stream.playout, stream.counters
+    values: dict[str, Any] = {
+        "session": f"{stream.session:016x}",
+        "host": stream.host_ip,
+        "clock": stream.clock.quality(now).name.lower(),
+        "offset_ns": mapping.offset_ns if mapping else None,
+        "offset_bound_ns": round(mapping.bound_ns_at(now)) if mapping else None,
+        "offset_sigma_ns": round(mapping.sigma_ns_at(now)) if mapping else None,
+        "skew_ppm": round(mapping.skew * 1e6, 3) if mapping else None,
+        "rtt_ns": stream.rtt_ns,
+        "clock_replies": stream.poller.counters.replies,
+        "buffer_s": round(stream.buffered_ns(now) / NS_PER_S, 3),
+        "symbols_received": counters.symbols_received,
+        "symbols_lost": counters.symbols_lost,
+        "symbols_repaired": counters.symbols_repaired,
+        "symbols_backfilled": counters.symbols_backfilled,
+        "duplicates": counters.duplicates,
+        "refused": counters.refused,
+        "nacks_sent": stream.requests.nacks,
+        "repairs_given_up": stream.requests.given_up,
+        "chunks_late": counters.chunks_late,
+        "chunks_concealed": stream.chunks_concealed,
+        "chunks_broken": stream.buffer.broken,
+    }
+    if playout is not None:
+        values.update(
+            position_s=ns_from_frames(playout.cursor, stream.format.rate) / NS_PER_S
+            if playout.cursor is not None
+            else None,
+            sync_error_ns=round(playout.sync_error_ns),
+            rate_ppm=round(playout.correction * 1e6, 3),
+            frames_concealed=playout.concealed_frames,
+            underruns=playout.underruns,
+            hard_resyncs=playout.hard_resyncs,
+        )
+    return values

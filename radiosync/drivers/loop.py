@@ -1,0 +1,79 @@
+"""What both event loops share: signals that wake the loop, a wait to the microsecond, a statistics file."""
+
+import contextlib
+import json
+import selectors
+import signal
+import socket
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from radiosync.errors import UserError
+from radiosync.units import NS_PER_S
+
+WAIT_MAX_NS = NS_PER_S // 4  # look around at least so often, whatever was reckoned
+
+
+class Waiter:
+    """Waits for sockets and for the time, and turns SIGINT and SIGTERM into `stopped`.
+
+    select() waits to the microsecond, where epoll rounds up to a millisecond; a handful of sockets cost it nothing.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._selector = selectors.SelectSelector()
+        self._there, self._here = socket.socketpair()
+        self._there.setblocking(False)
+        self._here.setblocking(False)
+        self._selector.register(self._here, selectors.EVENT_READ)
+        self._old = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._old_fd = signal.set_wakeup_fd(self._there.fileno(), warn_on_full_buffer=False)
+
+    def watch(self, readable: Any) -> None:
+        """Wake up when `readable` has something."""
+        self._selector.register(readable, selectors.EVENT_READ)
+
+    def wait(self, timeout_ns: int) -> None:
+        """Wait until something arrives, a signal comes or `timeout_ns` have passed."""
+        timeout_s = min(max(timeout_ns, 0), WAIT_MAX_NS) / NS_PER_S
+        for key, _ in self._selector.select(timeout_s):
+            if key.fileobj is self._here:
+                with contextlib.suppress(BlockingIOError):
+                    self._here.recv(4096)
+
+    def close(self) -> None:
+        """Give the signals back."""
+        signal.set_wakeup_fd(self._old_fd)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+        self._selector.close()
+        self._there.close()
+        self._here.close()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopped = True
+
+
+class StatsFile:
+    """Writes one JSON object per line."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = path.open("w", encoding="utf-8")
+            except OSError as error:
+                raise UserError(f"{path}: can't write statistics there: {error.strerror}") from None
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Write one line, visible at once."""
+        if self._file is not None:
+            self._file.write(json.dumps(values) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,150 @@
+"""UDP sockets: multicast, priorities, big receive buffers, and the kernel's receive stamps.
+
+What the platform decides is decided here.  Linux binds a receiver to the group's own address, which keeps other groups
+out; Windows can't, and binds to all.  Several listeners on one machine share a port with SO_REUSEADDR, and on macOS and
+BSD with SO_REUSEPORT.
+"""
+
+import contextlib
+import socket
+import struct
+import sys
+
+from radiosync.drivers.clocks import RealNs, local_from_real, local_now
+from radiosync.drivers.interfaces import Interface
+from radiosync.errors import NetworkError
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+
+RECEIVE_BYTES = 2048  # longer than any datagram of ours: a longer one is then seen to be too long
+RECEIVE_BUFFER = 4 << 20  # 1800 datagrams by Linux's accounting: half a second of the fastest fill
+DRAIN_MAX = 64  # datagrams taken per wake-up, so that a flood can't keep the loop from its other work
+_SO_TIMESTAMPNS = 35  # Linux on x86 and ARM with 64-bit time; Python has no name for it
+_IP_MULTICAST_ALL = 49  # Linux: only the groups this socket joined
+_STAMP = struct.Struct("@qq")
+_STAMP_AGE_MAX_NS = 200 * NS_PER_MS  # an older stamp means that the wall clock was stepped meanwhile
+
+LINUX = sys.platform.startswith("linux")
+KERNEL_STAMPS = LINUX and sys.maxsize > 2**32
+
+
+class Port:
+    """A bound UDP socket that never blocks."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self.send_errors = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a selector."""
+        return self._socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """The local port."""
+        return int(self._socket.getsockname()[1])
+
+    def send(self, data: bytes, to: tuple[str, int]) -> bool:
+        """Send a datagram; a full buffer or a network that is down is a loss like any other, and is counted."""
+        try:
+            self._socket.sendto(data, to)
+        except OSError:
+            self.send_errors += 1
+            return False
+        return True
+
+    def receive(self) -> list[tuple[bytes, tuple[str, int]]]:
+        """Return what has arrived, with where it came from."""
+        received = []
+        for _ in range(DRAIN_MAX):
+            try:
+                data, source = self._socket.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:  # an ICMP error of something sent earlier; what matters arrives anyway
+                continue
+            received.append((data, (str(source[0]), int(source[1]))))
+        return received
+
+    def receive_stamped(self) -> list[tuple[bytes, tuple[str, int], LocalNs]]:
+        """Return what has arrived, with where it came from and when: by the kernel's stamp where there is one."""
+        received = []
+        for _ in range(DRAIN_MAX):
+            try:
+                data, ancillary, _, source = self._socket.recvmsg(RECEIVE_BYTES, 64)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+            except AttributeError:  # Windows has no recvmsg
+                return [(d, s, local_now()) for d, s in self.receive()]
+            now = local_now()
+            stamped = _kernel_stamp(ancillary)
+            if stamped is not None and 0 <= now - stamped < _STAMP_AGE_MAX_NS:
+                now = stamped
+            received.append((data, (str(source[0]), int(source[1])), now))
+        return received
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _kernel_stamp(ancillary: list[tuple[int, int, bytes]]) -> LocalNs | None:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _STAMP.size:
+            seconds, nanoseconds = _STAMP.unpack_from(data)
+            return local_from_real(RealNs(seconds * NS_PER_S + nanoseconds))
+    return None
+
+
+def _new_socket(dscp: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    with contextlib.suppress(OSError):  # Windows ignores it, some containers refuse it
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    return sock
+
+
+def open_unicast(interface: Interface, port: int, *, group_ttl: int, dscp: int, stamps: bool = False) -> Port:
+    """Open a socket on `interface` that sends to groups through it too; port 0 takes any.
+
+    Raises NetworkError where the port is taken.
+    """
+    sock = _new_socket(dscp)
+    try:
+        sock.bind((interface.ip, port))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface.ip))
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, group_ttl)
+        if stamps and KERNEL_STAMPS:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError as error:
+        sock.close()
+        raise NetworkError(
+            f"UDP port {port} on {interface.ip}: {error.strerror}; another radiosync host may run here, use --port"
+        ) from None
+    return Port(sock)
+
+
+def open_group(interface: Interface, group: str, port: int) -> Port:
+    """Join `group` on `interface` and receive what is sent to it on `port`; several programs may.
+
+    Raises NetworkError where the interface can't.
+    """
+    sock = _new_socket(0)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "SO_REUSEPORT") and not LINUX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("" if sys.platform == "win32" else group, port))
+        membership = socket.inet_aton(group) + socket.inet_aton(interface.ip)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        if LINUX:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+    except OSError as error:
+        sock.close()
+        raise NetworkError(
+            f"group {group}, port {port} on {interface.ip}: {error.strerror}; name an interface that does multicast "
+            "with --interface"
+        ) from None
+    return Port(sock)

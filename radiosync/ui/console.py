@@ -1,0 +1,62 @@
+"""What a host and a listener say on the terminal: one line per event, on standard error."""
+
+import sys
+
+from radiosync.audio.format import AudioFormat
+from radiosync.host import events as host
+from radiosync.listener import events as listener
+
+
+def say(line: str) -> None:
+    """Print a line; standard output belongs to `pipe:-`."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def warn(line: str) -> None:
+    """Print a warning."""
+    say(f"warning: {line}")
+
+
+def song_line(title: str, artist: str, album: str) -> str:
+    """Return a song's tags in one line."""
+    line = f"{artist} – {title}" if artist else title
+    return f"{line} ({album})" if album else line
+
+
+def host_line(event: host.HostEvent) -> str:
+    """Return the line for a host's event."""
+    match event:
+        case host.ListenerJoined():
+            return f"+ {event.name} ({event.address[0]}) listens"
+        case host.ListenerLeft():
+            return f"- {event.name} {'has gone silent' if event.timed_out else 'has left'}"
+        case host.ListenerStatusChanged():
+            return f"  {event.name} is {event.status.value}"
+        case host.SongStarted():
+            return f"♪ {song_line(event.song.title, event.song.artist, event.song.album)}"
+        case host.SourceLate():
+            return f"warning: the source is too slow: {event.frames} frames of silence"
+        case host.Finished():
+            return "the last frame has been played"
+
+
+def listener_line(event: listener.ListenerEvent) -> str:
+    """Return the line for a listener's event."""
+    match event:
+        case listener.HostFound():
+            return f"host {event.name} at {event.ip}: {format_line(event.format)}"
+        case listener.PlaybackStarted():
+            return f"playing from frame {event.frame}"
+        case listener.SongChanged():
+            return f"♪ {song_line(event.title, event.artist, event.album)}"
+        case listener.StreamEnded():
+            return "the stream has ended; waiting for the next"
+        case listener.HostGone():
+            return f"the host {'said good-bye' if event.stopped else 'is gone'}; waiting for a host"
+
+
+def format_line(audio: AudioFormat) -> str:
+    """Return a format as people say it."""
+    channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
+    kind = {1: "16 bit", 2: "24 bit", 3: "32 bit", 4: "float"}[audio.sample]
+    return f"{audio.rate / 1000:g} kHz {channels}, {kind}"
