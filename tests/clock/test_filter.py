@@ -63,6 +63,15 @@ def test_the_prior_does_not_bias_the_skew(make_world, skew_ppm):
     assert clock.mapping().skew * 1e6 == pytest.approx(skew_ppm, abs=0.05)
 
 
+@pytest.mark.parametrize(("kind", "until_s"), [("kernel", 5), ("wired", 20), ("wifi", 120)])
+def test_skew_sigma_is_honest(make_world, kind, until_s):
+    z = []
+    for seed in range(12):
+        clock, _ = run(make_world(kind, seed, skew_ppm=40.0, thermal_ppm=0.0, wander=0.0), until_s)
+        z.append((clock.mapping().skew - 40e-6) / clock.mapping().skew_sigma)
+    assert 0.1 < rms(z) < 1.5
+
+
 def test_a_remembered_skew_helps_at_once(make_world):
     plain, cached = [], []
     for seed in range(10):
