@@ -81,7 +81,7 @@ def test_a_remembered_skew_helps_at_once(make_world):
     assert rms(cached) < 0.8 * rms(plain)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["kernel", "wired", "wifi", "wifiload"]),
