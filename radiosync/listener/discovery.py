@@ -24,11 +24,13 @@ class Discovery:
         self._rng = rng
         self._nonces: list[int] = []
         self._asked = 0
+        self._hurried_at = LocalNs(now - PERIOD_NS)
         self.due_at: LocalNs = now
 
     def hurry(self, now: LocalNs) -> None:
-        """Ask at once, and again soon, until an answer comes; no effect while that is going on."""
-        if self.due_at > now + 2 * PERIOD_NS:
+        """Ask at once, and again soon, until an answer comes; at most one such series a second."""
+        if now - self._hurried_at >= PERIOD_NS:
+            self._hurried_at = now
             self._asked = 0
             self.due_at = now
 
