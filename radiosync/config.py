@@ -144,11 +144,11 @@ class HostConfig(_Section):
     rate: int = _key(0, Whole(8000, 192_000, "Hz", zero="the first song's"))  # as audio.format
     channels: int = _key(0, Whole(1, 8, "channels", zero="the first song's"))
     loop: bool = _key(False, Flag())
-    start_lead: float = _key(2.0, Number(0.05, 60, "s"))  # 0.05 s: a listener's sound device must be met in time
+    start_lead: float = _key(1.5, Number(0.05, 60, "s"))  # 0.05 s: a listener's sound device must be met in time
     fill_rate: float = _key(4.0, Number(1.1, 64, "× the music's rate"))  # at 1 it would never fill
-    repair_share: float = _key(1.0, Number(0, 16, "× the stream's rate"))
-    repair_share_total: float = _key(2.0, Number(0, 64, "× the stream's rate"))
-    history_linger: float = _key(1.0, Number(0, 30, "s"))
+    repair_share: float = _key(4.0, Number(0, 16, "× the stream's rate"))
+    repair_share_total: float = _key(8.0, Number(0, 64, "× the stream's rate"))
+    history_linger: float = _key(3.0, Number(0, 30, "s"))
 
     @property
     def start_lead_ns(self) -> int:

@@ -297,7 +297,7 @@ def test_unknown_option_key(key: str) -> None:
         ({"radio_sync.sync_tolerance": 5}, "radio_sync.sync_tolerance = 5 ms: must be less than"),
         ({"radio_sync.slow_client_timeout": 2}, "must be at least three times radio_sync.ping_interval = 1 s"),
         ({"host.start_lead": 46}, "host.start_lead = 46 s: must not exceed radio_sync.buffer_duration = 45 s"),
-        ({"host.repair_share": 3}, "host.repair_share = 3: must not exceed host.repair_share_total = 2"),
+        ({"host.repair_share": 9}, "host.repair_share = 9: must not exceed host.repair_share_total = 8"),
         ({"host.codec": "flac", "radio_sync.enable_compression": False}, "contradicts radio_sync.enable_compression"),
     ],
 )

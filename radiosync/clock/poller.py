@@ -58,9 +58,11 @@ class ClockPoller:
     datagram, hands that to `note_sent`, and passes every datagram of the clock socket to `receive_datagram`.
     """
 
-    def __init__(self, random: Random, now: LocalNs) -> None:
+    def __init__(self, random: Random, now: LocalNs, *, steady_ns: int = STEADY_PERIOD_NS) -> None:
         self.counters = PollerCounters()
         self._random = random
+        self._steady_ns = steady_ns
+        self._hurried_at = now
         self._outstanding: dict[int, LocalNs | None] = {}
         self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
         self._burst_left = 0
@@ -78,6 +80,12 @@ class ClockPoller:
         self._silent_since = now
         self._reburst_at = LocalNs(now + SILENCE_NS)
         self._begin_burst(BURST_COUNT, now)
+
+    def hurry(self, now: LocalNs) -> None:
+        """Ask a burst of questions now, at most one in `SILENCE_NS`: an answer contradicted those before it."""
+        if self._burst_left == 0 and now - self._hurried_at >= SILENCE_NS:
+            self._hurried_at = now
+            self._begin_burst(REBURST_COUNT, now)
 
     def next_timeout(self) -> LocalNs:
         """Return when `handle_timeout` wants to be called."""
@@ -159,7 +167,7 @@ class ClockPoller:
             self._burst_left -= 1
         if self._burst_left > 0:
             return BURST_PERIOD_NS
-        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else STEADY_PERIOD_NS
+        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else self._steady_ns
         return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
 
     def _new_request(self) -> bytes:

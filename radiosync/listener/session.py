@@ -185,7 +185,7 @@ class ListenerSession:
             stream.receive_announce(announce, now)
             self._discovery.answered(now)
         elif stream is None or self._replaces(stream, announce, source, now):
-            self.stream = Stream(announce, source[0], now, self._rng, self.config.listener.offset_ns)
+            self.stream = Stream(announce, source[0], now, self._rng, self.config)
             self.sessions_seen += 1
             self._reported = None
             self._end_told = False

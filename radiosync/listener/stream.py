@@ -11,6 +11,7 @@ from radiosync.audio.format import AudioFormat
 from radiosync.clock.filter import ClockFilter
 from radiosync.clock.mapping import ClockMapping
 from radiosync.clock.poller import ClockPoller
+from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
@@ -47,7 +48,7 @@ class StreamCounters:
 class Stream:
     """Follows one session of one host."""
 
-    def __init__(self, announce: Announce, host_ip: str, now: LocalNs, rng: Random, offset_ns: int) -> None:
+    def __init__(self, announce: Announce, host_ip: str, now: LocalNs, rng: Random, config: Config) -> None:
         self.session = announce.session
         self.host_ip = host_ip
         self.host_name = announce.host_name
@@ -63,7 +64,7 @@ class Stream:
         chunk_ns = max(1, ns_from_frames(announce.chunk_frames, self.format.rate))
         self._chunks_max = min(2 * self.buffer_ns // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
         self.buffer = JitterBuffer(self.format, self._chunks_max)
-        self.poller = ClockPoller(rng, now)
+        self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
         self.clock = ClockFilter()
         self._clock_ready = False
         rough = ClockMapping(
@@ -75,7 +76,7 @@ class Stream:
             skew_bound=0.0,
             skew_sigma=0.0,
         )
-        self.schedule = Schedule(announce.timeline, rough, self.format.rate, offset_ns)
+        self.schedule = Schedule(announce.timeline, rough, self.format.rate, config.listener.offset_ns)
         self.requests = RequestScheduler(rng, self.buffer.missing)
         self._play = (announce.play_seq, announce.play_frame)
         self._first_live_seq = announce.next_seq
@@ -144,7 +145,10 @@ class Stream:
         self.heard_at = max(self.heard_at, received_at)
         self.rtt_ns = exchange.rtt_ns
         self.requests.rtt_ns = exchange.rtt_ns
+        steps = self.clock.counters.steps
         self.clock.add(exchange)
+        if self.clock.suspicious or self.clock.counters.steps != steps:
+            self.poller.hurry(received_at)  # a burst settles soon whether a clock has stepped
         mapping = self.clock.mapping()
         if mapping is not None:
             self.schedule.mapping = mapping

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from radiosync.clock import poller as module
 from radiosync.clock.poller import ClockPoller
-from radiosync.units import HostNs
+from radiosync.units import HostNs, LocalNs
 from radiosync.wire import ntp
 
 MS = 1_000_000
@@ -208,3 +208,27 @@ def test_no_bytes_with_the_right_nonce_raise(data, head):
     exchange = poller.receive_datagram(head + question[40:48] + data[:16], START + MS)
     if exchange is not None:
         assert exchange.host_sent_at >= exchange.host_received_at
+
+
+def test_a_suspicion_asks_a_burst_at_most_every_five_seconds() -> None:
+    poller = ClockPoller(random.Random(1), LocalNs(0))
+    now = LocalNs(20_000_000_000)
+    while poller.next_timeout() <= now:
+        poller.handle_timeout(poller.next_timeout())
+    asked = poller.counters.requests
+    for _ in range(100):
+        poller.hurry(now)
+        poller.handle_timeout(now)
+        now = LocalNs(now + 30_000_000)
+    assert poller.counters.requests - asked <= 8 + 4
+
+
+def test_the_steady_period_is_a_parameter() -> None:
+    poller = ClockPoller(random.Random(1), LocalNs(0), steady_ns=5_000_000_000)
+    times = []
+    while poller.next_timeout() < 60_000_000_000:
+        times.append(poller.next_timeout())
+        poller.handle_timeout(poller.next_timeout())
+        poller._reburst_at = LocalNs(1 << 62)  # as if answers came
+    steady = [b - a for a, b in pairwise(times) if a > 12_000_000_000]
+    assert 3_900_000_000 < min(steady) <= max(steady) < 6_100_000_000
