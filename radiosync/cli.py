@@ -9,7 +9,7 @@ import typer
 
 from radiosync.config import Config
 from radiosync.drivers.interfaces import find_interface
-from radiosync.errors import UserError
+from radiosync.errors import RadiosyncError, UserError
 from radiosync.ui import console
 from radiosync.units import ns_from_s
 
@@ -89,6 +89,9 @@ def listen(
     name: Annotated[str | None, typer.Option(help="what the host calls this listener")] = None,
     offset_ms: Annotated[float | None, typer.Option(help="play so much later (positive) or earlier")] = None,
     volume: Annotated[float | None, typer.Option(help="0 to 100")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="with a device: also write what it is given into a WAV file")
+    ] = None,
     config: ConfigOption = None,
     stats_json: StatsOption = None,
     duration: DurationOption = None,
@@ -110,10 +113,31 @@ def listen(
         },
     )
     place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
-    driver = ListenerDriver(settings, place, settings.listener.name or _host_name(), stats_json)
+    driver = ListenerDriver(settings, place, settings.listener.name or _host_name(), stats_json, record)
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     driver.run(lambda event: console.say(console.listener_line(event)), _ns_or_none(duration))
+
+
+@app.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="the UDP port; a free one if not given")] = None,
+    files: Annotated[bool, typer.Option("--files", help="play into WAV files even if there is a sound device")] = False,
+) -> None:
+    """Play a tune on two listeners of this machine, and measure how well they agree."""
+    from radiosync.ui.demo import run_demo  # noqa: PLC0415
+
+    if not run_demo(console.say, port, files=files):
+        raise typer.Exit(1)
+
+
+@app.command()
+def devices() -> None:
+    """List the sound devices that can play."""
+    from radiosync.drivers.portaudio import load_portaudio, output_devices  # noqa: PLC0415
+
+    for line in console.device_lines(output_devices(load_portaudio())):
+        typer.echo(line)
 
 
 def main() -> None:
@@ -123,6 +147,9 @@ def main() -> None:
     except UserError as error:
         console.say(f"radiosync: {error}")
         sys.exit(2)
+    except RadiosyncError as error:
+        console.say(f"radiosync: {error}")
+        sys.exit(1)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except typer.Abort:

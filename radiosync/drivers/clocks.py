@@ -66,7 +66,7 @@ class MediaClock:
     """The host's clock: its raw monotonic clock, offset once so that it reads as UTC."""
 
     def __init__(self) -> None:
-        self._host_minus_local = -local_minus(time.time_ns)
+        self.minus_local_ns = -local_minus(time.time_ns)
 
     def now(self) -> HostNs:
         """Read the media clock."""
@@ -74,4 +74,4 @@ class MediaClock:
 
     def at(self, local: LocalNs) -> HostNs:
         """Map a local instant of this machine to media time."""
-        return HostNs(local + self._host_minus_local)
+        return HostNs(local + self.minus_local_ns)

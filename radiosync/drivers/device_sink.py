@@ -11,15 +11,17 @@ the callback's entry, which can only be late.
 import contextlib
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from radiosync.audio.format import AudioFormat
+from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.audio.ring import FrameRing
 from radiosync.clock.dac import DacClock
 from radiosync.config import ListenerConfig
 from radiosync.drivers.clocks import local_minus, local_now, monotonic_now, real_now
+from radiosync.drivers.file_sinks import WavSink
 from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream
 from radiosync.errors import DeviceError
 from radiosync.listener.playout import DeviceFormat, DevicePlayout
@@ -52,7 +54,7 @@ class _Stamps:
 class DeviceSink:
     """Plays through one device, and opens it again when it vanishes."""
 
-    def __init__(self, config: ListenerConfig, resync_ns: int) -> None:
+    def __init__(self, config: ListenerConfig, resync_ns: int, record: Path | None = None) -> None:
         self._config = config
         self._resync_ns = resync_ns
         self._portaudio = load_portaudio()
@@ -73,6 +75,8 @@ class DeviceSink:
         self._reopen_at: LocalNs | None = None
         self._offsets: deque[int] = deque(maxlen=_UNKNOWN_OFFSETS)
         self._stamps = self._new_stamps()
+        self._recording = None if record is None else WavSink(record)
+        self._recorded = 0
         self.reopened = 0
         self.clock_name = "none"
 
@@ -125,6 +129,9 @@ class DeviceSink:
             else:
                 block = self._playout.render(first, block_frames)
             self._ring.write(block)
+            if self._recording is not None:
+                self._recording.write(block)
+                self._recorded += block_frames
         if self._playout is not None and self._dac.fit() is not None:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
             self._playout.lead_ns = max(0, self._dac.local_from_dac(first) - now)
@@ -140,7 +147,15 @@ class DeviceSink:
         if self._device is None or self._dac is None:
             return {"device": None, "device_reopened": self.reopened}
         fit = self._dac.fit()
-        return {
+        recorded: dict[str, Any] = {}
+        if self._recording is not None and fit is not None:
+            next_frame = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
+            recorded = {
+                "emitted_frame": self._recorded,
+                "emitted_at": fit.local_from_dac(next_frame),
+                "emitted_rate": self._device.rate,
+            }
+        return recorded | {
             "device": self._device.name,
             "device_rate": self._device.rate,
             "device_clock": self.clock_name,
@@ -191,6 +206,8 @@ class DeviceSink:
         self._underrun_seen = 0
         self._offsets.clear()
         self._stamps = self._new_stamps()
+        if self._recording is not None:
+            self._recording.begin(AudioFormat(device.rate, device.channels, SampleFormat.F32))
 
     def _render_ahead(self, device: Device) -> int:
         return device.rate * self._config.render_ahead_ns // NS_PER_S

@@ -15,7 +15,7 @@ from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.events import HostEvent
 from radiosync.host.session import Datagram, HostSession
-from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire import ntp
 from radiosync.wire.messages import ByeReason
 
@@ -154,6 +154,8 @@ class HostDriver:
         ]
         values: dict[str, Any] = {
             "t": now / NS_PER_S,
+            "clock_minus_local_ns": self._clock.minus_local_ns,
+            "first_play_at": session.timeline.play_at(MediaFrame(0), rate),
             "position_s": session.position_frame(now) / rate,
             "buffered_s": session.buffered_ns(now) / NS_PER_S,
             "datagrams_sent": counters.datagrams_sent,

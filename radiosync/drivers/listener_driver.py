@@ -25,14 +25,16 @@ STATS_NS = NS_PER_S
 class ListenerDriver:
     """Everything of a listener that touches the machine."""
 
-    def __init__(self, config: Config, interface: Interface, name: str, stats: Path | None) -> None:
+    def __init__(
+        self, config: Config, interface: Interface, name: str, stats: Path | None, record: Path | None = None
+    ) -> None:
         network, listener = config.network, config.listener
         self._config = config
         self._stats = StatsFile(stats)
         self._device: DeviceSink | None = None
         self._sink: Sink | None = None
         if listener.output.partition(":")[0] == "device":
-            self._device = DeviceSink(listener, config.radio_sync.resync_ns)
+            self._device = DeviceSink(listener, config.radio_sync.resync_ns, record)
         else:
             self._sink = open_sink(listener.output)
         self._group_port = open_group(interface, network.group, network.port)
@@ -46,6 +48,7 @@ class ListenerDriver:
             self._waiter.watch(readable)
         self._stats_at = local_now()
         self._emitted: tuple[int, int] | None = None
+        self._frames_out = 0
 
     def run(self, on_event: Callable[[ListenerEvent], None], duration_ns: int | None) -> None:
         """Run until a signal comes or `duration_ns` have passed."""
@@ -118,8 +121,9 @@ class ListenerDriver:
         if stream is None or self._sink is None or not isinstance(stream.playout, ExactPlayout):
             return
         while (block := stream.playout.take(now)) is not None:
-            self._emitted = (block.frame, local_now())
+            self._emitted = (self._frames_out, local_now())
             self._sink.write(block.samples)
+            self._frames_out += len(block.samples)
 
     def _send(self, datagram: Datagram) -> None:
         self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
@@ -143,8 +147,9 @@ class ListenerDriver:
             values.update(_stream_stats(session.stream, now))
         if self._device is not None:
             values.update(self._device.stats())
-        if self._emitted is not None:
+        if self._emitted is not None and session.stream is not None:
             values["emitted_frame"], values["emitted_at"] = self._emitted
+            values["emitted_rate"] = session.stream.format.rate
         self._stats.write(values)
 
 

@@ -1,0 +1,5 @@
+"""Runs the command line: `python -m radiosync`."""
+
+from radiosync.cli import main
+
+main()
