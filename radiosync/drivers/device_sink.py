@@ -153,7 +153,7 @@ class DeviceSink:
             recorded = {
                 "emitted_frame": self._recorded,
                 "emitted_at": fit.local_from_dac(next_frame),
-                "emitted_rate": self._device.rate,
+                "emitted_rate": fit.rate,
             }
         return recorded | {
             "device": self._device.name,

@@ -7,7 +7,6 @@ stamps of its own driver.
 """
 
 import json
-import math
 import signal
 import socket
 import subprocess
@@ -25,7 +24,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from radiosync.audio.correlate import lag
-from radiosync.audio.resampler import RateConverter
+from radiosync.audio.resampler import VariableResampler
 from radiosync.drivers.clocks import local_now
 from radiosync.drivers.portaudio import find_device, load_portaudio
 from radiosync.errors import DeviceError, RadiosyncError
@@ -186,8 +185,9 @@ def _heard(folder: Path, name: str) -> Heard:
     playing = [s for s in stats if s.get("frames_concealed") is not None]
     if not points or not playing:
         raise DemoError(f"{name} has played nothing")
-    began_at = median(at - frame / rate * NS_PER_S for frame, at, rate in points)
-    return Heard(name=name, samples=_mono(folder / f"{name}.wav"), began_at=began_at, stats=playing[-1])
+    rate = playing[-1]["emitted_rate"]  # of a device: as measured, some ppm beside the nominal one
+    began_at = median(at - frame / rate * NS_PER_S for frame, at, _ in points)
+    return Heard(name=name, samples=_mono(folder / f"{name}.wav", rate), began_at=began_at, stats=playing[-1])
 
 
 def _first_play_at(path: Path) -> float:
@@ -200,11 +200,24 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _mono(path: Path) -> Mono:
-    samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    mono = samples.mean(axis=1, keepdims=True)
-    if rate != RATE:
-        mono = RateConverter(rate, RATE, 1).convert(mono, last=True)
-    if not math.isfinite(float(mono.sum())) or not len(mono):
+def _mono(path: Path, rate: float = RATE) -> Mono:
+    """Return a recording made at the true rate `rate`, mixed to mono and brought to `RATE`."""
+    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = np.ascontiguousarray(samples.mean(axis=1, keepdims=True), np.float32)
+    if not len(mono) or not np.isfinite(mono).all():
         raise DemoError(f"{path.name} holds no sound")
-    return np.asarray(mono[:, 0], np.float32)
+    if rate == RATE:
+        return mono[:, 0]
+    resampler = VariableResampler(1, rate / RATE)
+    at = resampler.next_input_frame
+
+    def read(count: int) -> Mono:
+        nonlocal at
+        block = np.zeros((count, 1), np.float32)
+        part = mono[max(0, at) : max(0, at + count)]
+        begin = max(0, -at)
+        block[begin : begin + len(part)] = part
+        at += count
+        return block
+
+    return resampler.pull(int(len(mono) * RATE / rate), read)[:, 0]
