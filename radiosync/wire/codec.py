@@ -20,6 +20,7 @@ from radiosync.wire.fields import (
     VERSION,
     Reader,
     clip32,
+    clip_signed,
     frame,
     frame_or_none,
     is_intact,
@@ -311,10 +312,10 @@ def _decode_nack(session: int, r: Reader) -> Nack:
 def _encode_report(m: Report) -> bytes:
     fixed = _REPORT.pack(
         m.state,
-        m.rtt_ns,
-        m.offset_bound_ns,
-        m.sync_error_ns,
-        min(max(m.rate_ppb, -(1 << 31)), (1 << 31) - 1),
+        clip_signed(m.rtt_ns, 64),
+        clip_signed(m.offset_bound_ns, 64),
+        clip_signed(m.sync_error_ns, 64),
+        clip_signed(m.rate_ppb, 32),
         *map(
             clip32,
             (

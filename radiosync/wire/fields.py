@@ -105,8 +105,11 @@ def frame_or_none(value: int) -> MediaFrame | None:
 
 
 def pack_text(text: str, bytes_max: int) -> bytes:
-    """Return `text` with its length, cut at a whole character."""
-    raw = text.encode("utf-8")[:bytes_max].decode("utf-8", "ignore").encode("utf-8")
+    """Return `text` with its length, cut at a whole character.
+
+    Lone surrogates (Linux: a file name that is not UTF-8) become question marks.
+    """
+    raw = text.encode("utf-8", "replace")[:bytes_max].decode("utf-8", "ignore").encode("utf-8")
     return bytes([len(raw)]) + raw
 
 
@@ -134,3 +137,8 @@ def is_intact(data: bytes) -> bool:
 def clip32(value: int) -> int:
     """Return `value` moved into the range of an unsigned 32-bit field."""
     return min(max(value, 0), U32)
+
+
+def clip_signed(value: int, bits: int) -> int:
+    """Return `value` moved into the range of a signed field of so many bits."""
+    return min(max(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
