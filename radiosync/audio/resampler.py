@@ -37,7 +37,7 @@ UNIT_BITS = 33
 
 DEVIATION_MAX = 0.01  # how far a ratio may leave its nominal value: ten times the worst crystal, 20 times the slowest
 STEP_MAX = 0.35  # the engine's largest ratio here: 0.5 costs a third less and is 10 dB noisier
-BLOCK_FRAMES = 480  # input per step: 10 ms at 48 kHz, so that a new ratio takes effect soon
+BLOCK_FRAMES = 960  # input per step: 20 ms at 48 kHz; a new ratio takes effect that late at most
 _BLOCK_FRAMES_MIN = 64  # smaller steps cost more calls than they save in time
 
 # Input before the first output frame: the engine holds back 240 frames and has filters 60 frames long; the aim takes

@@ -30,7 +30,7 @@ from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 
 LATENCY_S = 0.1  # of the device's own buffer: pauses of the interpreter of 5 to 15 ms are nothing to it
 STAMPS_MAX = 1024  # callbacks between two turns of the loop: 20 are usual; an older one is overwritten
-BLOCK_NS = 10 * NS_PER_MS  # rendered at a time
+BLOCK_NS = 20 * NS_PER_MS  # rendered at a time
 FILL_NS = 20 * NS_PER_MS  # between two fills
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
 REOPEN_NS = NS_PER_S
@@ -72,6 +72,7 @@ class DeviceSink:
         self._xruns_seen = 0
         self._underrun_seen = 0
         self._callback_at = LocalNs(0)
+        self._fill_at = LocalNs(0)
         self._reopen_at: LocalNs | None = None
         self._offsets: deque[int] = deque(maxlen=_UNKNOWN_OFFSETS)
         self._stamps = self._new_stamps()
@@ -112,8 +113,9 @@ class DeviceSink:
             if now >= self._reopen_at:
                 self._open()
             return
-        if self._stream is None or self._dac is None or self._device is None:
+        if self._stream is None or self._dac is None or self._device is None or now < self._fill_at:
             return
+        self._fill_at = LocalNs(now + FILL_NS)
         self._take_stamps(self._dac)
         if not self._stream.active or now - self._callback_at > STUCK_NS:
             self._lost(now)
@@ -140,7 +142,7 @@ class DeviceSink:
         """Return when to fill again."""
         if self._reopen_at is not None:
             return self._reopen_at
-        return LocalNs(now + FILL_NS)
+        return max(now, self._fill_at) if self._stream is not None else LocalNs(now + FILL_NS)
 
     def stats(self) -> dict[str, Any]:
         """Return what the device does, for the statistics file."""

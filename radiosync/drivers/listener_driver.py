@@ -17,9 +17,13 @@ from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.session import Datagram, ListenerSession
 from radiosync.listener.stream import Stream
-from radiosync.units import NS_PER_S, LocalNs, ns_from_frames
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_frames
 
 STATS_NS = NS_PER_S
+COLLECT_NS = (
+    20 * NS_PER_MS
+)  # while enough is buffered, music is collected so often instead of waking up for each datagram
+COLLECT_BUFFER_NS = NS_PER_S // 4  # below this much buffered, every datagram matters at once
 
 
 class ListenerDriver:
@@ -46,6 +50,7 @@ class ListenerDriver:
         self._waiter = Waiter()
         for readable in (self._time, self._control, self._group_port):
             self._waiter.watch(readable)
+        self._collecting = False
         self._stats_at = local_now()
         self._emitted: tuple[int, int] | None = None
         self._frames_out = 0
@@ -59,6 +64,7 @@ class ListenerDriver:
                 if duration_ns is not None and now - began >= duration_ns:
                     break
                 self._turn(now, on_event)
+                self._collect()
                 self._waiter.wait(self._wake_at(now) - local_now())
             if (leave := self.session.leave()) is not None:
                 self._send(leave)
@@ -102,6 +108,14 @@ class ListenerDriver:
             self._stats_at = LocalNs(max(self._stats_at, now - STATS_NS) + STATS_NS)
             self._write_stats(now)
 
+    def _collect(self) -> None:
+        """Leave the group's socket to its buffer while there is no hurry; a wake-up costs more than a datagram."""
+        stream = self.session.stream
+        calm = stream is not None and stream.playing_calmly(COLLECT_BUFFER_NS)
+        if calm != self._collecting:
+            self._collecting = calm
+            (self._waiter.unwatch if calm else self._waiter.watch)(self._group_port)
+
     def _begin(self, audio: AudioFormat) -> None:
         """Connect the output to the stream that has just been found."""
         stream = self.session.stream
@@ -132,7 +146,7 @@ class ListenerDriver:
         wake_at = self.session.next_timeout(now)
         if self._device is not None:
             wake_at = min(wake_at, self._device.next_timeout(now))
-        return wake_at
+        return min(wake_at, LocalNs(now + COLLECT_NS)) if self._collecting else wake_at
 
     def _write_stats(self, now: LocalNs) -> None:
         session = self.session

@@ -35,6 +35,10 @@ class Waiter:
         """Wake up when `readable` has something."""
         self._selector.register(readable, selectors.EVENT_READ)
 
+    def unwatch(self, readable: Any) -> None:
+        """Stop waking up for `readable`."""
+        self._selector.unregister(readable)
+
     def wait(self, timeout_ns: int) -> None:
         """Wait until something arrives, a signal comes or `timeout_ns` have passed."""
         timeout_s = min(max(timeout_ns, 0), WAIT_MAX_NS) / NS_PER_S

@@ -91,10 +91,10 @@ class JitterBuffer:
                 return
             self._remove(self._order[0])
 
-    def contiguous_until(self, frame: MediaFrame) -> MediaFrame:
-        """Return the first frame from `frame` on that is not here completely."""
+    def contiguous_until(self, frame: MediaFrame, enough: MediaFrame | None = None) -> MediaFrame:
+        """Return the first frame from `frame` on that is not here completely; looks no further than `enough`."""
         for slot in self._from(frame):
-            if slot.header.first_frame > frame or not slot.complete:
+            if slot.header.first_frame > frame or not slot.complete or (enough is not None and frame >= enough):
                 break
             frame = MediaFrame(slot.header.first_frame + slot.header.frames)
         return frame

@@ -24,7 +24,8 @@ SLEW_MAX_PER_S = 20e-6
 SLEW_COARSE_MAX_PER_S = 100e-6
 MEDIAN_NS = 2 * NS_PER_S  # a resync needs an error that stays, not one late stamp
 RESYNC_PAUSE_NS = 5 * NS_PER_S  # between two resyncs, so that a broken clock does not turn music into stutter
-ERRORS_MAX = 512  # two seconds of errors at blocks of 4 ms
+SAMPLE_NS = NS_PER_S // 20  # between the errors that are kept for the median
+ERRORS_MAX = 2 * MEDIAN_NS // SAMPLE_NS
 
 
 class RateController:
@@ -57,6 +58,8 @@ class RateController:
 
     def resync_due(self, error_ns: float, now: int) -> bool:
         """Say whether the error has been beyond the threshold for so long that only a jump helps."""
+        if self._errors and now - self._errors[-1][0] < SAMPLE_NS:
+            return False
         self._errors.append((now, error_ns))
         while self._errors[0][0] < now - MEDIAN_NS:
             self._errors.popleft()

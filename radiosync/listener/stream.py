@@ -221,6 +221,14 @@ class Stream:
         frames = self.buffer.complete_frames(self._position(now))
         return ns_from_frames(frames, self.format.rate)
 
+    def playing_calmly(self, enough_ns: int) -> bool:
+        """Say whether playing is on and the next `enough_ns` of music are here."""
+        if self.playout is None or self.playout.cursor is None:
+            return False
+        cursor = self.playout.cursor
+        until = self.buffer.contiguous_until(cursor, MediaFrame(cursor + frames_from_ns(enough_ns, self.format.rate)))
+        return until == self.final_frame or until - cursor >= frames_from_ns(enough_ns, self.format.rate)
+
     def drained(self, now: LocalNs) -> bool:
         """Say whether there is nothing left to play."""
         return self.buffer.complete_frames(self._position(now)) == 0
