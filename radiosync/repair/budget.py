@@ -4,7 +4,7 @@ from radiosync.units import NS_PER_S
 
 
 class TokenBucket:
-    """Grants `rate_per_s` tokens a second, saving up at most `burst`.
+    """Grants `rate_per_s` tokens a second, saving up at most `burst`; none while the rate is 0.
 
     Integer arithmetic in tokens x ns, so that a long run loses nothing to rounding.
     """
@@ -25,8 +25,7 @@ class TokenBucket:
 
     def take(self, now: int) -> bool:
         """Take one token if there is one."""
-        self._fill(now)
-        if self._credit < NS_PER_S:
+        if not self.available(now):
             return False
         self._credit -= NS_PER_S
         return True
@@ -34,7 +33,7 @@ class TokenBucket:
     def available(self, now: int) -> bool:
         """Say whether a token could be taken."""
         self._fill(now)
-        return self._credit >= NS_PER_S
+        return self.rate_per_s > 0 and self._credit >= NS_PER_S
 
     def next_at(self, now: int) -> int:
         """Return when a token can be taken, on the clock of `now`."""

@@ -19,6 +19,7 @@ GATHER_URGENT_NS = 500 * NS_PER_MS  # with less time than this to play-at, nothi
 HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's lateness; asking again takes longer
 SYMBOLS_PENDING_MAX = 16_384  # three times the whole buffer of a stereo stream
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue that could send nothing: a look costs up to 1 ms
+BUCKETS_MAX = 4096  # addresses with a budget of their own; who is forgotten begins a new one, within the total
 BURST = 16  # datagrams back to back: a sixth of the smallest default receive buffer
 
 
@@ -146,5 +147,7 @@ class RepairQueue:
     def _bucket(self, address: Address, now: HostNs) -> TokenBucket:
         bucket = self._each.get(address)
         if bucket is None:
+            while len(self._each) >= BUCKETS_MAX:
+                del self._each[next(iter(self._each))]
             bucket = self._each[address] = TokenBucket(self._rate_each_per_s, BURST, now)
         return bucket
