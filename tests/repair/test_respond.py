@@ -1,0 +1,229 @@
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radiosync.repair import respond as module
+from radiosync.repair.respond import BURST, GATHER_NS, GATHER_URGENT_NS, HOLD_OFF_NS, IDLE_NS, Repair, RepairQueue
+from radiosync.units import NS_PER_MS, NS_PER_S
+
+START = 1_795_000_000 * NS_PER_S
+FAR = START + 40 * NS_PER_S
+ANNA, BERT, CARL = (("10.0.0.1", 5000), ("10.0.0.2", 5000), ("10.0.0.1", 5001))
+PLENTY = 100_000
+
+
+@pytest.fixture
+def queue():
+    return RepairQueue(PLENTY, PLENTY, START)
+
+
+def take_all(queue, now):
+    taken = []
+    while (repair := queue.take(now)) is not None:
+        taken.append(repair)
+    return taken
+
+
+def drive(queue, now, until):
+    """Do what the queue wants until `until`; return when it sent what."""
+    log, turns = [], 0
+    while (at := queue.next_timeout()) is not None and max(at, now) <= until:
+        now = max(now, at)
+        log += [(now, repair) for repair in take_all(queue, now)]
+        turns += 1
+        assert turns < 20_000, "it spins"
+    return log
+
+
+def test_one_listener_is_served_alone(queue):
+    queue.ask(7, 0b101, FAR, ANNA, START)
+    assert len(queue) == 2
+    assert take_all(queue, START + GATHER_NS - 1) == []
+    assert drive(queue, START, START + NS_PER_S) == [
+        (START + GATHER_NS + IDLE_NS - 1, Repair(seq=7, index=index, to=ANNA)) for index in (0, 2)
+    ]
+    assert len(queue) == 0
+    assert queue.next_timeout() is None
+
+
+def test_the_timeout_is_met_and_no_earlier_look_is_needed(queue):
+    queue.ask(7, 1, FAR, ANNA, START)
+    log = drive(queue, START, START + NS_PER_S)
+    assert [at for at, _ in log] == [START + GATHER_NS]
+
+
+@pytest.mark.parametrize("other", [BERT, CARL])
+def test_what_two_ask_for_is_multicast_once(queue, other):
+    queue.ask(7, 0b11, FAR, ANNA, START)
+    queue.ask(7, 0b10, FAR, other, START + GATHER_NS // 2)
+    sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]
+    assert sorted(sent, key=lambda r: r.index) == [Repair(seq=7, index=0, to=ANNA), Repair(seq=7, index=1, to=None)]
+
+
+def test_asking_twice_does_not_make_one_listener_two(queue):
+    queue.ask(7, 1, FAR, ANNA, START)
+    queue.ask(7, 1, FAR, ANNA, START + 1)
+    assert len(queue) == 1
+    assert [r.to for _, r in drive(queue, START, START + NS_PER_S)] == [ANNA]
+
+
+def test_what_is_urgent_is_not_gathered(queue):
+    queue.ask(7, 1, START + GATHER_URGENT_NS - 1, ANNA, START)
+    queue.ask(8, 1, START + GATHER_URGENT_NS, ANNA, START)
+    assert take_all(queue, START) == [Repair(seq=7, index=0, to=ANNA)]
+
+
+def test_repeats_within_the_hold_off_are_ignored(queue):
+    queue.ask(7, 1, FAR, ANNA, START)
+    ((sent_at, _),) = drive(queue, START, START + NS_PER_S)
+    queue.ask(7, 1, FAR, ANNA, sent_at + HOLD_OFF_NS - 1)
+    assert len(queue) == 0
+    assert queue.repeats_ignored == 1
+    queue.ask(7, 1, FAR, BERT, sent_at + 1)  # who was sent nothing has nothing to wait for
+    assert len(queue) == 1
+    queue.ask(7, 1, FAR, ANNA, sent_at + HOLD_OFF_NS)
+    assert [r.to for _, r in drive(queue, sent_at, sent_at + NS_PER_S)] == [None]
+    assert queue.repeats_ignored == 1
+
+
+def test_a_multicast_repair_holds_off_everybody(queue):
+    queue.ask(7, 1, FAR, ANNA, START)
+    queue.ask(7, 1, FAR, BERT, START)
+    ((sent_at, repair),) = drive(queue, START, START + NS_PER_S)
+    assert repair.to is None
+    queue.ask(7, 1, FAR, CARL, sent_at + HOLD_OFF_NS - 1)
+    assert len(queue) == 0
+    queue.ask(7, 1, FAR, CARL, sent_at + HOLD_OFF_NS)
+    assert len(queue) == 1
+
+
+def test_the_earliest_play_at_first(queue):
+    order = list(range(12))
+    Random(2).shuffle(order)
+    for seq in order:
+        queue.ask(seq, 0b11, FAR + seq * NS_PER_S, ANNA, START)
+    assert [r.seq for r in take_all(queue, START + GATHER_NS)] == [seq for seq in range(8) for _ in "ab"]
+
+
+def test_what_can_no_longer_be_heard_is_dropped(queue):
+    queue.ask(7, 0b111, START + NS_PER_S, ANNA, START)
+    queue.ask(8, 1, FAR, ANNA, START)
+    assert [r.seq for r in take_all(queue, START + NS_PER_S)] == [8]
+    assert len(queue) == 0
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_listener_gets_its_rate():
+    queue = RepairQueue(100, PLENTY, START)
+    for seq in range(10):
+        queue.ask(seq, (1 << 60) - 1, FAR, ANNA, START)
+    log = drive(queue, START, START + 3 * NS_PER_S)
+    assert 300 <= len(log) <= 300 + BURST + 1
+    assert max(sum(1 for at, _ in log if at == now) for now, _ in log) <= BURST
+
+
+def test_all_together_get_theirs_and_nobody_starves():
+    queue = RepairQueue(PLENTY, 100, START)
+    for seq in range(10):
+        for listener, address in enumerate((ANNA, BERT, CARL)):
+            queue.ask(seq, ((1 << 20) - 1) << 20 * listener, FAR, address, START)
+    log = drive(queue, START, START + 3 * NS_PER_S)
+    assert 300 <= len(log) <= 300 + BURST + 1
+    assert max(sum(1 for at, _ in log if at == now) for now, _ in log) <= BURST
+
+
+def test_a_greedy_listener_does_not_hold_up_a_modest_one():
+    queue = RepairQueue(50, PLENTY, START)
+    for seq in range(20):
+        queue.ask(seq, (1 << 60) - 1, FAR, ANNA, START)
+    queue.ask(500, 0b11, FAR, BERT, START)
+    served = [at for at, repair in drive(queue, START, START + NS_PER_S) if repair.to == BERT]
+    assert len(served) == 2
+    assert served[-1] <= START + GATHER_NS + IDLE_NS
+
+
+def test_budgets_follow_the_stream():
+    queue = RepairQueue(100, 100, START)
+    queue.ask(1, (1 << 190) - 1, FAR, ANNA, START)
+    assert len(take_all(queue, START + GATHER_NS)) == BURST
+    queue.set_rates(1000, 1000)
+    assert len(drive(queue, START + GATHER_NS, START + GATHER_NS + NS_PER_S // 10)) >= 95
+
+
+def test_a_share_of_nothing_is_no_repairs():
+    queue = RepairQueue(200, 200, START)
+    queue.set_rates(0, 200)
+    queue.ask(1, 1, FAR, ANNA, START)
+    assert drive(queue, START, START + NS_PER_S) == []
+    queue.ask(1, 1, FAR, BERT, START)  # multicast repairs are drawn from what all have together
+    assert len(drive(queue, START + NS_PER_S, START + 2 * NS_PER_S)) == 1
+    queue.set_rates(0, 0)
+    queue.ask(2, 1, FAR, ANNA, START + 2 * NS_PER_S)
+    queue.ask(2, 1, FAR, BERT, START + 2 * NS_PER_S)
+    assert drive(queue, START + 2 * NS_PER_S, START + 3 * NS_PER_S) == []
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(each=st.integers(20, 500), total=st.integers(20, 500), seed=st.integers(0, 1000))
+def test_no_pattern_of_questions_gets_more_than_the_budgets(each, total, seed):
+    rng = Random(seed)
+    queue = RepairQueue(each, total, START)
+    addresses = [(f"10.0.0.{i}", 5000) for i in range(5)]
+    sent = []
+    now = START
+    for _ in range(150):
+        now += rng.randrange(20 * NS_PER_MS)
+        for _ in range(rng.randrange(4)):
+            queue.ask(rng.randrange(30), rng.getrandbits(40), FAR, rng.choice(addresses), now)
+        sent += take_all(queue, now)
+    seconds = (now - START) / NS_PER_S
+    assert len(sent) <= BURST + total * seconds + 1
+    for address in addresses:
+        assert sum(1 for repair in sent if repair.to == address) <= BURST + each * seconds + 1
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_capacity_refuses_and_counts(queue, monkeypatch):
+    monkeypatch.setattr(module, "SYMBOLS_PENDING_MAX", 10)
+    queue.ask(1, (1 << 8) - 1, FAR, ANNA, START)
+    queue.ask(2, (1 << 8) - 1, FAR, ANNA, START)
+    assert len(queue) == 10
+    assert queue.overflows == 6
+    queue.ask(1, 1, FAR, BERT, START)  # joins one that waits
+    assert queue.overflows == 6
+    take_all(queue, START + GATHER_NS)
+    queue.ask(3, 1, FAR, ANNA, START + GATHER_NS)
+    assert len(queue) == 1
+
+
+def test_forgetting_a_chunk(queue):
+    queue.ask(1, 0b111, FAR, ANNA, START)
+    queue.ask(2, 0b1, FAR, ANNA, START)
+    queue.forget(1)
+    queue.forget(99)
+    assert len(queue) == 1
+    assert [r.seq for _, r in drive(queue, START, START + NS_PER_S)] == [2]
+
+
+def test_forgetting_a_listener_leaves_what_others_wait_for(queue):
+    queue.ask(1, 0b11, FAR, ANNA, START)
+    queue.ask(1, 0b01, FAR, BERT, START)
+    queue.forget_listener(ANNA)
+    assert len(queue) == 1
+    assert [r.index for _, r in drive(queue, START, START + NS_PER_S)] == [0]
+
+
+def test_budgets_are_kept_for_so_many_addresses_only(queue, monkeypatch):
+    """An address costs a forger of cookies nothing but a port number."""
+    monkeypatch.setattr(module, "BUCKETS_MAX", 8)
+    for port in range(100):
+        queue.ask(port, 1, FAR, ("10.0.0.9", port), START + port * NS_PER_MS)
+    sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]
+    assert len(sent) == 100
+    assert len(queue._each) <= 8
