@@ -1,0 +1,77 @@
+"""Clocks that are wrong in known ways.
+
+A node's clock runs in straight pieces: within one, reading = its start + true time passed x (1 + rate).  Its skew is
+the rate of the first piece.  With wander, a new piece begins every second, its rate a step of a random walk away; skew
+and wander are what quartz does.  Everything is integer arithmetic, rates in parts per 10^12, so that a reading and its
+inverse agree to the nanosecond after any time.
+"""
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from random import Random
+
+from radiosync.sim.scheduler import TrueNs
+from radiosync.units import NS_PER_S, HostNs, LocalNs
+
+TRILLION = 10**12
+PIECE_NS = NS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSettings:
+    """How a clock is wrong: `offset_ns` at true time 0, skew in ppm, wander as ppm of random walk after one second."""
+
+    offset_ns: int = 0
+    skew_ppm: float = 0.0
+    wander_ppm: float = 0.0
+
+
+class SimClock:
+    """One node's clock."""
+
+    def __init__(self, settings: ClockSettings, rng: Random) -> None:
+        self._rng = rng
+        self._wander = settings.wander_ppm * 1e6
+        self._begins = [0]  # true
+        self._readings = [settings.offset_ns]
+        self._rates = [round(settings.skew_ppm * 1e6)]
+
+    def reading(self, at: TrueNs) -> int:
+        """Return what the clock shows at the true instant `at`."""
+        piece = self._piece(at)
+        since_ns = at - self._begins[piece]
+        return self._readings[piece] + since_ns + since_ns * self._rates[piece] // TRILLION
+
+    def host(self, at: TrueNs) -> HostNs:
+        """Return the reading at `at` of a host's clock."""
+        return HostNs(self.reading(at))
+
+    def local(self, at: TrueNs) -> LocalNs:
+        """Return the reading at `at` of a listener's clock."""
+        return LocalNs(self.reading(at))
+
+    def true(self, reading: int) -> TrueNs:
+        """Return the first true instant at which the clock shows at least `reading`."""
+        if self._wander:
+            while self._readings[-1] <= reading:
+                self._extend()
+        piece = max(0, bisect_right(self._readings, reading) - 1)
+        at = self._begins[piece] + (reading - self._readings[piece]) * TRILLION // (TRILLION + self._rates[piece])
+        while self.reading(TrueNs(at)) >= reading:
+            at -= 1
+        while self.reading(TrueNs(at)) < reading:
+            at += 1
+        return TrueNs(at)
+
+    def _piece(self, at: int) -> int:
+        if self._wander:
+            while self._begins[-1] + PIECE_NS <= at:
+                self._extend()
+        return max(0, bisect_right(self._begins, at) - 1)
+
+    def _extend(self) -> None:
+        rate = self._rates[-1]
+        self._begins.append(self._begins[-1] + PIECE_NS)
+        self._readings.append(self._readings[-1] + PIECE_NS + PIECE_NS * rate // TRILLION)
+        self._rates.append(rate + round(self._rng.gauss(0.0, self._wander * math.sqrt(PIECE_NS / NS_PER_S))))

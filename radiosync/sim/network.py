@@ -1,0 +1,234 @@
+"""A network with true multicast: one send, and every receiver has a luck of its own.
+
+Each node hangs on a link with two directions.  A datagram passes the sender's `up` once, where a loss is common to all
+receivers, and then the `down` of each receiver, drawn independently.  A direction loses (singly, in bursts after
+Gilbert and Elliott, or altogether for a while), delays, duplicates and reorders; without reordering it is a queue, in
+which nothing overtakes.  Every direction has its own random numbers, so that a change at one listener leaves the luck
+of all others as it was.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from random import Random
+
+from radiosync.sim.scheduler import Scheduler, TrueNs
+from radiosync.sim.trace import Trace
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US
+
+Address = tuple[str, int]
+
+RECEIVE_DATAGRAMS_MAX = 92  # what Linux's smallest default receive buffer (208 KiB) holds of 1200-byte datagrams
+EPHEMERAL_PORT_MIN = 49_152
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings:
+    """What one direction of a link does to datagrams; shares are probabilities, times are true."""
+
+    loss: float = 0.0
+    multicast_loss: float = 0.0
+    """In addition, of what goes to a group: Wi-Fi neither acknowledges nor repeats that."""
+    delay_ns: int = 100 * NS_PER_US
+    jitter_ns: int = 20 * NS_PER_US
+    """The mean of an exponential distribution on top of the delay."""
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    """The share that is held back by up to `reorder_ns` while others overtake."""
+    reorder_ns: int = 5 * NS_PER_MS
+    burst_enter: float = 0.0
+    """The chance, per datagram, that a burst of losses begins; it ends with `burst_leave`."""
+    burst_leave: float = 0.25
+    burst_loss: float = 1.0
+    bits_per_s: int = 0
+    """Of a bottleneck; 0 for none."""
+    queue_max: int = 1000
+    """Datagrams on their way at a time; more are dropped."""
+    outages_ns: tuple[tuple[int, int], ...] = ()
+    """Intervals, from and until, in which nothing passes."""
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """What became of the datagrams."""
+
+    sent: int = 0
+    lost: int = 0
+    overflowed: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    queue_peak: int = 0
+
+
+class Direction:
+    """One direction of a link."""
+
+    def __init__(self, settings: LinkSettings, rng: Random) -> None:
+        self.settings = settings
+        self.counters = LinkCounters()
+        self._rng = rng
+        self._in_burst = False
+        self._last_at = 0
+        self._free_at = 0
+        self._on_way: list[int] = []
+
+    def transit(self, size: int, at: TrueNs, *, multicast: bool) -> list[TrueNs]:
+        """Return when a datagram of `size` bytes that enters at `at` comes out: never, once or twice."""
+        settings, rng, counters = self.settings, self._rng, self.counters
+        counters.sent += 1
+        if self._is_lost(at, multicast):
+            counters.lost += 1
+            return []
+        arrivals: list[TrueNs] = []
+        for _ in range(2 if settings.duplicate and rng.random() < settings.duplicate else 1):
+            while self._on_way and self._on_way[0] <= at:
+                heappop(self._on_way)
+            if len(self._on_way) >= settings.queue_max:
+                counters.overflowed += 1
+                continue
+            counters.duplicated += bool(arrivals)
+            out_at: int = at
+            if settings.bits_per_s:
+                out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // settings.bits_per_s
+            out_at += settings.delay_ns
+            if settings.jitter_ns:
+                out_at += round(rng.expovariate(1.0) * settings.jitter_ns)
+            if settings.reorder and rng.random() < settings.reorder:
+                counters.reordered += 1
+                out_at += rng.randrange(settings.reorder_ns)
+            else:
+                out_at = self._last_at = max(out_at, self._last_at)
+            heappush(self._on_way, out_at)
+            counters.queue_peak = max(counters.queue_peak, len(self._on_way))
+            arrivals.append(TrueNs(out_at))
+        return arrivals
+
+    def _is_lost(self, at: TrueNs, multicast: bool) -> bool:
+        settings, rng = self.settings, self._rng
+        lost = False
+        if settings.burst_enter:
+            changes = rng.random() < (settings.burst_leave if self._in_burst else settings.burst_enter)
+            self._in_burst ^= changes
+            lost = self._in_burst and rng.random() < settings.burst_loss
+        if settings.loss:
+            lost |= rng.random() < settings.loss
+        if settings.multicast_loss and multicast:
+            lost |= rng.random() < settings.multicast_loss
+        return lost or any(begin <= at < end for begin, end in settings.outages_ns)
+
+
+@dataclass(slots=True)
+class Link:
+    """A node's two directions."""
+
+    up: Direction
+    down: Direction
+
+
+@dataclass(slots=True)
+class Port:
+    """A socket of a node; what has arrived waits in it as (data, source, true time), at most `datagrams_max`."""
+
+    network: "Network"
+    address: Address
+    wake: Callable[[], None]
+    group: Address | None = None
+    datagrams_max: int = RECEIVE_DATAGRAMS_MAX
+    dropped: int = 0
+    inbox: deque[tuple[bytes, Address, TrueNs]] = field(default_factory=deque)
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Send a datagram."""
+        self.network.send(data, self.address, to)
+
+    def receive(self) -> Iterator[tuple[bytes, Address, TrueNs]]:
+        """Take what has arrived."""
+        while self.inbox:
+            yield self.inbox.popleft()
+
+    def deliver(self, data: bytes, source: Address, at: TrueNs) -> None:
+        """Put a datagram into the receive buffer, or drop it where that is full."""
+        if len(self.inbox) >= self.datagrams_max:
+            self.dropped += 1
+            return
+        self.inbox.append((data, source, at))
+        self.wake()
+
+    def close(self) -> None:
+        """Receive nothing any more."""
+        self.network.close(self)
+
+
+class Network:
+    """Everything between the nodes."""
+
+    def __init__(self, scheduler: Scheduler, trace: Trace) -> None:
+        self._scheduler = scheduler
+        self._trace = trace
+        self._links: dict[str, Link] = {}
+        self._ports: dict[Address, Port] = {}
+        self._members: dict[Address, list[Port]] = {}
+        self._next_port = EPHEMERAL_PORT_MIN
+        self.delivered = 0
+        self.unreachable = 0
+
+    def attach(self, ip: str, up: Direction, down: Direction) -> None:
+        """Connect a node."""
+        self._links[ip] = Link(up, down)
+
+    def link(self, ip: str) -> Link:
+        """Return the link of a node."""
+        return self._links[ip]
+
+    def open(self, ip: str, port: int, wake: Callable[[], None], group: str | None = None) -> Port:
+        """Open a port at `ip`, 0 for any, or join `group` there; `wake` is called when something arrives."""
+        if port == 0:
+            port, self._next_port = self._next_port, self._next_port + 1
+        if group is not None:
+            member = Port(self, (ip, port), wake, (group, port))
+            self._members.setdefault((group, port), []).append(member)
+            return member
+        address = (ip, port)
+        if address in self._ports:
+            raise ValueError(f"{address} is taken")
+        self._ports[address] = Port(self, address, wake)
+        return self._ports[address]
+
+    def close(self, port: Port) -> None:
+        """Close `port`; what arrives from now on is lost."""
+        if port.group is not None:
+            self._members[port.group].remove(port)
+        else:
+            del self._ports[port.address]
+
+    def send(self, data: bytes, source: Address, to: Address) -> None:
+        """Send a datagram to a port, or once to every member of a group."""
+        now = self._scheduler.now
+        multicast = to in self._members
+        for passed_at in self._links[source[0]].up.transit(len(data), now, multicast=multicast):
+            if multicast:
+                for member in self._members[to]:
+                    if member.address[0] != source[0]:
+                        self._carry(data, source, member.address[0], passed_at, member)
+            else:
+                self._carry(data, source, to[0], passed_at, to)
+
+    def _carry(self, data: bytes, source: Address, ip: str, at: TrueNs, to: Port | Address) -> None:
+        link = self._links.get(ip)
+        if link is None:
+            self.unreachable += 1
+            return
+        for arrives_at in link.down.transit(len(data), at, multicast=isinstance(to, Port)):
+            self._scheduler.at(arrives_at, lambda: self._arrive(data, source, to))
+
+    def _arrive(self, data: bytes, source: Address, to: Port | Address) -> None:
+        # A port is looked up on arrival: its node may have gone, or come back, meanwhile.
+        port = to if isinstance(to, Port) else self._ports.get(to)
+        now = self._scheduler.now
+        if port is None or (port.group is not None and port not in self._members[port.group]):
+            self.unreachable += 1
+            return
+        self.delivered += 1
+        self._trace.note(now, f"{source[0]}:{source[1]} > {port.address[0]}:{port.address[1]}", data)
+        port.deliver(data, source, now)

@@ -1,0 +1,70 @@
+"""A program's event loop in virtual time: it turns when something arrives or is due, never twice at once.
+
+Real loops wake up late, take time for a turn, and stop altogether for a while (a stall: the machine swaps, the
+interpreter collects garbage, somebody presses Ctrl-Z).  While a process is stalled its sockets fill, and overflow.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from radiosync.sim.scheduler import Event, Scheduler, TrueNs
+from radiosync.units import NS_PER_MS, NS_PER_US
+
+TURN_NS = 20 * NS_PER_US  # a turn of the loop with little to do; also keeps a loop that never waits from stopping time
+LATE_NS = 30 * NS_PER_US  # mean lateness of a wake-up on an idle machine
+WAIT_NS_MAX = 250 * NS_PER_MS  # the real loops look around at least so often
+
+
+class Process:
+    """Calls `turn` when it should; `turn` returns when it wants to be called again.
+
+    `turns` counts the calls, `idle_turns` those that wanted to be called again at once: a loop that spins.
+    """
+
+    def __init__(self, scheduler: Scheduler, rng: Random, turn: Callable[[TrueNs], TrueNs], late_ns: int) -> None:
+        self._scheduler = scheduler
+        self._rng = rng
+        self._turn = turn
+        self._late_ns = late_ns
+        self._event: Event | None = None
+        self._event_at = TrueNs(0)
+        self._asleep_until = TrueNs(0)
+        self._stopped = False
+        self.turns = 0
+        self.spins = 0
+
+    def wake(self) -> None:
+        """Turn soon: something has arrived."""
+        self._plan(self._scheduler.now)
+
+    def stall(self, until: TrueNs) -> None:
+        """Do nothing before `until`."""
+        self._asleep_until = max(self._asleep_until, until)
+        if self._event is not None and self._event_at < until:
+            self._event.cancel()
+            self._event = None
+            self._plan(until)
+
+    def stop(self) -> None:
+        """Never turn again."""
+        self._stopped = True
+        if self._event is not None:
+            self._event.cancel()
+
+    def _plan(self, at: TrueNs) -> None:
+        at = max(at, self._asleep_until)
+        if self._stopped or (self._event is not None and self._event_at <= at + self._late_ns):
+            return
+        if self._event is not None:
+            self._event.cancel()
+        self._event_at = TrueNs(at + round(self._rng.expovariate(1.0) * self._late_ns))
+        self._event = self._scheduler.at(self._event_at, self._run)
+
+    def _run(self) -> None:
+        now = self._scheduler.now
+        self._event = None
+        self.turns += 1
+        self._asleep_until = TrueNs(now + TURN_NS)
+        again_at = self._turn(now)
+        self.spins += again_at <= now
+        self._plan(min(again_at, TrueNs(now + WAIT_NS_MAX)))

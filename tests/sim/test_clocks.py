@@ -1,0 +1,43 @@
+from random import Random
+
+import pytest
+
+from radiosync.sim.clocks import ClockSettings, SimClock
+
+NS = 1_000_000_000
+YEAR = 365 * 86_400 * NS
+
+
+@pytest.mark.parametrize("skew_ppm", [-100.0, -50.0, 0.0, 0.001, 73.5])
+@pytest.mark.parametrize("wander_ppm", [0.0, 0.01])
+def test_the_inverse_is_the_first_instant_that_shows_at_least_the_reading(skew_ppm, wander_ppm):
+    settings = ClockSettings(offset_ns=1_790_000_000 * NS, skew_ppm=skew_ppm, wander_ppm=wander_ppm)
+    clock = SimClock(settings, Random(1))
+    rng = Random(2)
+    for _ in range(300):
+        reading = clock.reading(rng.randrange(3600 * NS))
+        at = clock.true(reading)
+        assert clock.reading(at) >= reading
+        assert clock.reading(at - 1) < reading
+
+
+def test_skew_is_exact_after_a_year():
+    clock = SimClock(ClockSettings(skew_ppm=50.0), Random(1))
+    assert clock.reading(YEAR) == YEAR + YEAR // 20_000
+
+
+def test_wander_is_a_random_walk_of_the_rate():
+    ends = []
+    for seed in range(60):
+        clock = SimClock(ClockSettings(wander_ppm=0.1), Random(seed))
+        rate_ppm = (clock.reading(101 * NS) - clock.reading(100 * NS) - NS) / 1e3
+        ends.append(rate_ppm)
+    spread = (sum(e * e for e in ends) / len(ends)) ** 0.5
+    assert 0.75 < spread < 1.25, "0.1 ppm after a second is 1 ppm after a hundred"
+
+
+def test_a_clock_that_wanders_does_not_depend_on_when_it_is_read():
+    often, once = (SimClock(ClockSettings(wander_ppm=0.1, skew_ppm=20.0), Random(7)) for _ in range(2))
+    for t in range(0, 60 * NS, NS // 7):
+        often.reading(t)
+    assert often.reading(60 * NS) == once.reading(60 * NS)

@@ -1,0 +1,116 @@
+from random import Random
+
+from radiosync.sim.network import Direction, LinkSettings, Network
+from radiosync.sim.scheduler import Scheduler
+from radiosync.sim.trace import Trace
+
+NS = 1_000_000_000
+GROUP = ("239.1.2.3", 5000)
+
+
+def pass_many(count, *, every_ns=1_000_000, multicast=False, **settings):
+    direction = Direction(LinkSettings(**settings), Random(1))
+    return direction, [direction.transit(1000, t * every_ns, multicast=multicast) for t in range(count)]
+
+
+def test_without_reordering_nothing_overtakes():
+    _, arrivals = pass_many(2000, every_ns=1000, jitter_ns=1_000_000, queue_max=2000)
+    times = [t for each in arrivals for t in each]
+    assert len(times) == 2000
+    assert times == sorted(times)
+
+
+def test_shares_of_loss_duplicates_and_reordering():
+    direction, arrivals = pass_many(10_000, loss=0.05, duplicate=0.02, reorder=0.1)
+    assert 400 < direction.counters.lost < 600
+    assert 140 < direction.counters.duplicated < 250
+    assert 850 < direction.counters.reordered < 1150
+    assert sum(map(len, arrivals)) == 10_000 - direction.counters.lost + direction.counters.duplicated
+    times = [each[0] for each in arrivals if each]
+    assert times != sorted(times)
+
+
+def test_multicast_loss_spares_unicast():
+    assert pass_many(1000, multicast_loss=0.5)[0].counters.lost == 0
+    assert 430 < pass_many(1000, multicast_loss=0.5, multicast=True)[0].counters.lost < 570
+
+
+def test_bursts_are_as_long_and_as_frequent_as_told():
+    direction, arrivals = pass_many(40_000, burst_enter=0.01, burst_leave=0.25)
+    runs, length = [], 0
+    for each in arrivals:
+        if each and length:
+            runs.append(length)
+        length = 0 if each else length + 1
+    assert 3.5 < sum(runs) / len(runs) < 4.5, "1 / burst_leave"
+    assert 0.03 < direction.counters.lost / 40_000 < 0.05, "enter / (enter + leave)"
+
+
+def test_an_outage_loses_everything_and_nothing_else():
+    _, arrivals = pass_many(100, outages_ns=((10_000_000, 20_000_000), (50_000_000, 51_000_000)))
+    assert [i for i, each in enumerate(arrivals) if not each] == [*range(10, 20), 50]
+
+
+def test_a_queue_is_bounded_and_a_bottleneck_fills_it():
+    direction, arrivals = pass_many(300, every_ns=1000, bits_per_s=8_000_000, queue_max=50, jitter_ns=0, delay_ns=0)
+    assert direction.counters.queue_peak == 50
+    assert direction.counters.overflowed == 250
+    times = [t for each in arrivals for t in each]
+    assert times[1] - times[0] == 1_000_000, "1000 bytes at 8 Mbit/s"
+
+
+def make_network(**down):
+    scheduler = Scheduler()
+    network = Network(scheduler, Trace())
+    for number in range(1, 4):
+        ip = f"10.0.0.{number}"
+        up = Direction(LinkSettings(), Random(f"{number}up"))
+        network.attach(ip, up, Direction(LinkSettings(**down), Random(f"{number}down")))
+    return scheduler, network
+
+
+def test_multicast_is_one_send_and_an_independent_draw_for_each_receiver():
+    scheduler, network = make_network(loss=0.3)
+    sender = network.open("10.0.0.1", 0, lambda: None)
+    members = [network.open(ip, GROUP[1], lambda: None, GROUP[0]) for ip in ("10.0.0.2", "10.0.0.3")]
+    for member in members:
+        member.datagrams_max = 1000
+    for number in range(500):
+        sender.send(number.to_bytes(2, "big"), GROUP)
+    scheduler.run(NS)
+    assert network.link("10.0.0.1").up.counters.sent == 500
+    got = [{data for data, _, _ in member.receive()} for member in members]
+    assert all(300 < len(each) < 400 for each in got)
+    assert 180 < len(got[0] & got[1]) < 310, "as many as independent losses leave to both"
+
+
+def test_a_sender_does_not_hear_its_own_multicast():
+    scheduler, network = make_network()
+    mine = network.open("10.0.0.1", GROUP[1], lambda: None, GROUP[0])
+    network.open("10.0.0.1", 0, lambda: None).send(b"x", GROUP)
+    scheduler.run(NS)
+    assert not mine.inbox
+
+
+def test_receive_buffers_are_bounded():
+    scheduler, network = make_network()
+    to = network.open("10.0.0.2", 7, lambda: None)
+    for _ in range(200):
+        network.open("10.0.0.1", 0, lambda: None).send(b"x", ("10.0.0.2", 7))
+    scheduler.run(NS)
+    assert len(to.inbox) == to.datagrams_max
+    assert to.dropped == 200 - to.datagrams_max
+
+
+def test_what_arrives_at_a_closed_port_is_lost():
+    scheduler, network = make_network()
+    sender, to = network.open("10.0.0.1", 0, lambda: None), network.open("10.0.0.2", 7, lambda: None)
+    member = network.open("10.0.0.2", GROUP[1], lambda: None, GROUP[0])
+    sender.send(b"x", ("10.0.0.2", 7))
+    sender.send(b"x", GROUP)
+    sender.send(b"x", ("10.9.9.9", 7))
+    to.close()
+    member.close()
+    scheduler.run(NS)
+    assert network.unreachable == 3
+    assert network.delivered == 0
