@@ -1,0 +1,272 @@
+"""A source whose samples say where they belong, and outputs that know the true time of what they emit.
+
+Integer formats carry the frame's number, so that one look at the samples says whether they are the right ones.  Floats
+survive resampling, numbers don't: there the frame's place is the phase of a slow tone in two channels, cosine and sine,
+and atan2 of what comes out of a sound card gives the position back, to a few ns, modulo the tone's period.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiosync.audio.codec import ChunkCodec, Codec
+from radiosync.audio.format import AudioFormat, SampleFormat, Samples
+from radiosync.audio.ring import FrameRing
+from radiosync.audio.song import Song
+from radiosync.clock.dac import DacClock
+from radiosync.config import Config
+from radiosync.host.packetizer import CodedAudio
+from radiosync.listener.exact import Block
+from radiosync.listener.playout import DeviceFormat, DevicePlayout
+from radiosync.listener.stream import Stream
+from radiosync.sim.clocks import SimClock
+from radiosync.sim.scheduler import Event, Scheduler, TrueNs
+from radiosync.sim.trace import Trace
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
+
+TONE_HZ = 10  # a period of 100 ms: further off than that nobody calls it sync
+AMPLITUDE = 0.5
+BLOCK_NS = 20 * NS_PER_MS  # rendered at a time, as the real device output does ...
+FILL_NS = 20 * NS_PER_MS  # ... and between two fills
+_MODULUS = {SampleFormat.S16: (1 << 15) - 1, SampleFormat.S24: (1 << 23) - 1, SampleFormat.S32: (1 << 31) - 1}
+
+
+class SimSource:
+    """Songs one after the other, `song_frames` long; frame n of the stream is marked as frame n + `salt`.
+
+    Two hosts with different salts can be told apart by what is heard.
+    """
+
+    def __init__(self, audio: AudioFormat, song_frames: tuple[int, ...], salt: int = 0) -> None:
+        self.format = audio
+        self.frames = sum(song_frames)
+        self._salt = salt
+        self._songs = deque(
+            Song(song_id=number, title=f"Song {number}", frames=frames) for number, frames in enumerate(song_frames, 1)
+        )
+        self._song_frame = 0
+        self._frame = 0
+        self._codec = ChunkCodec()
+
+    def samples(self, frame: int, count: int) -> Samples:
+        """Return the true samples of `count` frames from `frame` on."""
+        marks = np.arange(frame + self._salt, frame + self._salt + count, dtype=np.int64)
+        audio = self.format
+        if audio.sample is SampleFormat.F32:
+            phase = marks * (2 * math.pi * TONE_HZ / audio.rate)
+            pair = np.column_stack((np.cos(phase), np.sin(phase))) * AMPLITUDE
+            tones: Samples = np.resize(np.arange(audio.channels) % 2, audio.channels)
+            return np.ascontiguousarray(pair[:, tones], np.float32)
+        # Never 0, which is silence.
+        values = marks % _MODULUS[audio.sample] + 1
+        if audio.sample is SampleFormat.S24:
+            values <<= 8  # S24 lives left-justified
+        signs = 1 - 2 * (np.arange(audio.channels) % 2)
+        numbered: Samples = np.ascontiguousarray(values[:, None] * signs, audio.sample.dtype)
+        return numbered
+
+    def next(self, frames_max: int, codec: Codec) -> CodedAudio | None:
+        """Return the next stretch of at most `frames_max` frames, never of two songs; None at the end."""
+        while self._songs and self._song_frame >= (self._songs[0].frames or 0):
+            self._songs.popleft()
+            self._song_frame = 0
+        if not self._songs:
+            return None
+        song = self._songs[0]
+        frames = min(frames_max, (song.frames or 0) - self._song_frame)
+        used, data = self._codec.encode(self.samples(self._frame, frames), self.format, codec)
+        coded = CodedAudio(song=song, song_frame=self._song_frame, frames=frames, codec=used, data=data)
+        self._song_frame += frames
+        self._frame += frames
+        return coded
+
+    def position_modulo(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the positions that pairs of float samples stand for, in frames modulo `period_frames`."""
+        phase: NDArray[np.float64] = np.arctan2(right, left) / (2 * math.pi) * self.period_frames - self._salt
+        return phase
+
+    @property
+    def period_frames(self) -> float:
+        """The frames after which positions repeat, in a float format."""
+        return self.format.rate / TONE_HZ
+
+
+@dataclass(slots=True)
+class ExactSink:
+    """Takes the blocks of an exact playout, and compares each with the truth as it comes."""
+
+    source: SimSource
+    first_frame: int | None = None
+    first_at: TrueNs | None = None
+    next_frame: int = 0
+    wrong_frames: int = 0
+    silent_frames: int = 0
+    """Frames that were missing when they were due."""
+    repeated_frames: int = 0
+    skipped_frames: int = 0
+    emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
+    """First frame and true time of each block."""
+
+    def write(self, block: Block, at: TrueNs) -> None:
+        """Take `block` at the true instant `at`."""
+        count = len(block.samples)
+        if self.first_frame is None:
+            self.first_frame, self.first_at, self.next_frame = block.frame, at, block.frame
+        self.repeated_frames += max(0, self.next_frame - block.frame)
+        self.skipped_frames += max(0, block.frame - self.next_frame)
+        right = (block.samples == self.source.samples(block.frame, count)).all(axis=1)
+        silent = (block.samples == 0).all(axis=1)
+        self.silent_frames += int(silent.sum())
+        self.wrong_frames += int((~right & ~silent).sum())
+        self.next_frame = block.frame + count
+        self.emitted.append((block.frame, at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DacSettings:
+    """A sound card: its crystal's error in ppm of true time, how long frames lie in it, how it calls and stamps."""
+
+    rate: int = 0
+    """Nominal frames per second; 0 for the stream's."""
+    skew_ppm: float = 0.0
+    latency_ns: int = 40 * NS_PER_MS
+    block_frames: int = 0
+    """Frames per callback; 0 for 10 ms of them."""
+    stamp_jitter_ns: int = 3 * NS_PER_US
+    callback_late_ns: int = 50 * NS_PER_US
+
+
+@dataclass(slots=True)
+class DacRecord:
+    """What left the converter: for the first frame of each block its true time and its first two samples."""
+
+    at: list[TrueNs] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
+    right: list[float] = field(default_factory=list)
+
+
+class SimDac:
+    """A sound card and what drives it: a ring, stamps, a fill every 20 ms, as the real device output has them.
+
+    The card's own thread goes on while its process is stalled, and plays silence when the ring is empty.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        trace: Trace,
+        clock: SimClock,
+        settings: DacSettings,
+        config: Config,
+        rng: Random,
+    ) -> None:
+        self._scheduler = scheduler
+        self._trace = trace
+        self._clock = clock
+        self._settings = settings
+        self._render_ahead_ns = config.listener.render_ahead_ns
+        self._resync_ns = config.radio_sync.resync_ns
+        self._rng = rng
+        self._event: Event | None = None
+        self._opened_at = TrueNs(0)
+        self._frames = 0
+        self._rate = 0
+        self._block = 0
+        self._stamps: deque[tuple[DacFrame, LocalNs, LocalNs]] = deque(maxlen=1024)
+        self._underrun_seen = 0
+        self._fill_at = LocalNs(0)
+        self._ring = FrameRing(1, 1)
+        self._out = np.zeros((1, 1), np.float32)
+        self._dac: DacClock | None = None
+        self.playout: DevicePlayout | None = None
+        self.record = DacRecord()
+
+    def begin(self, audio: AudioFormat, stream: Stream) -> None:
+        """Play `stream`; the card is opened the first time, and again for another rate."""
+        rate = self._settings.rate or audio.rate
+        if self._dac is None or rate != self._rate:
+            self._open(rate)
+        assert self._dac is not None
+        self.playout = DevicePlayout(
+            stream.buffer,
+            stream.schedule,
+            self._dac,
+            DeviceFormat(rate=rate, channels=2),
+            resync_ns=self._resync_ns,
+            gain=1.0,
+        )
+        stream.attach(self.playout)
+
+    def fill(self, now: LocalNs) -> None:
+        """Take the stamps, and render until the ring holds what `render_ahead` asks for."""
+        dac = self._dac
+        if dac is None or now < self._fill_at:
+            return
+        self._fill_at = LocalNs(now + FILL_NS)
+        while self._stamps:
+            dac.stamp(*self._stamps.popleft(), self._settings.latency_ns)
+        ring, playout = self._ring, self.playout
+        if ring.underrun_frames != self._underrun_seen:
+            self._underrun_seen = ring.underrun_frames
+            if playout is not None and playout.cursor is not None:
+                playout.note_underrun()
+        block_frames = max(1, self._rate * BLOCK_NS // NS_PER_S)
+        while ring.readable() + block_frames <= self._ahead_frames():
+            first = DacFrame(ring.written_frame + ring.underrun_frames)
+            silence = np.zeros((block_frames, 2), np.float32)
+            ring.write(silence if playout is None else playout.render(first, block_frames))
+        if playout is not None and dac.fit() is not None:
+            first = DacFrame(ring.written_frame + ring.underrun_frames)
+            playout.lead_ns = max(0, dac.local_from_dac(first) - now)
+
+    def next_timeout(self, now: LocalNs) -> LocalNs:
+        """Return when to fill again."""
+        return LocalNs(now + FILL_NS) if self._dac is None else self._fill_at
+
+    def close(self) -> None:
+        """Stop the card."""
+        if self._event is not None:
+            self._event.cancel()
+
+    def _open(self, rate: int) -> None:
+        self.close()
+        self._rate = rate
+        self._block = self._settings.block_frames or max(1, rate // 100)
+        self._dac = DacClock(rate)
+        self._ring = FrameRing(rate * 2, 2)
+        self._ring.write(np.zeros((self._ahead_frames(), 2), np.float32))
+        self._out = np.zeros((self._block, 2), np.float32)
+        self._frames = 0
+        self._underrun_seen = 0
+        self._stamps.clear()
+        self._opened_at = TrueNs(self._scheduler.now + self._settings.latency_ns)
+        self._schedule_callback()
+
+    def _ahead_frames(self) -> int:
+        return self._rate * self._render_ahead_ns // NS_PER_S
+
+    def _sounds_at(self, frame: int) -> TrueNs:
+        rate = self._rate * (1 + self._settings.skew_ppm * 1e-6)
+        return TrueNs(self._opened_at + round(frame * NS_PER_S / rate))
+
+    def _schedule_callback(self) -> None:
+        late_ns = round(self._rng.expovariate(1.0) * self._settings.callback_late_ns)
+        at = TrueNs(self._sounds_at(self._frames) - self._settings.latency_ns + late_ns)
+        self._event = self._scheduler.at(at, self._callback)
+
+    def _callback(self) -> None:
+        sounds_at = self._sounds_at(self._frames)
+        entered_at = self._clock.local(self._scheduler.now)
+        jitter_ns = round(self._rng.gauss(0.0, self._settings.stamp_jitter_ns))
+        self._stamps.append((DacFrame(self._frames), LocalNs(self._clock.local(sounds_at) + jitter_ns), entered_at))
+        self._ring.read_into(self._out)
+        self._trace.note(sounds_at, "sounds", self._out.tobytes())
+        self._frames += self._block
+        self.record.at.append(sounds_at)
+        self.record.left.append(float(self._out[0, 0]))
+        self.record.right.append(float(self._out[0, 1]))
+        self._schedule_callback()

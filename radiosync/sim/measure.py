@@ -1,0 +1,60 @@
+"""What was really heard, and when: measured from what left the outputs, by clocks that are never wrong."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiosync.sim.devices import AMPLITUDE, DacRecord
+from radiosync.sim.nodes import HostNode
+from radiosync.units import NS_PER_S
+
+QUIET = AMPLITUDE / 2  # below this amplitude, silence or a fade, no position is read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a sound card emitted of one host: true times, and how late each was against its true play-at, both in ns."""
+
+    at: NDArray[np.int64]
+    late_ns: NDArray[np.float64]
+
+    def between(self, begin_ns: int, end_ns: int) -> "Heard":
+        """Return the part within these true times."""
+        inside = (self.at >= begin_ns) & (self.at < end_ns)
+        return Heard(at=self.at[inside], late_ns=self.late_ns[inside])
+
+
+def heard(record: DacRecord, host: HostNode) -> Heard:
+    """Return when each block that can be read sounded, against when `host` meant it to.
+
+    Lateness is known modulo the tone's period, within ±50 ms.
+    """
+    at = np.array(record.at, dtype=np.int64)
+    left, right = np.array(record.left), np.array(record.right)
+    loud = np.hypot(left, right) > QUIET
+    at, left, right = at[loud], left[loud], right[loud]
+    session, source = host.session, host.source
+    rate = session.format.rate
+    readings = np.array([host.machine.clock.host(t) for t in record.at], dtype=np.int64)[loud]
+    due = session.timeline.media_frame + (readings - session.timeline.effective_at) * (rate / NS_PER_S)
+    period = source.period_frames
+    behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2
+    late_ns: NDArray[np.float64] = behind / rate * NS_PER_S
+    return Heard(at=at, late_ns=late_ns)
+
+
+def apart_ns(one: Heard, other: Heard) -> NDArray[np.float64]:
+    """Return how much later `one` was than `other` with the same music, at the times of `one` that both cover."""
+    if not len(one.at) or not len(other.at):
+        return np.zeros(0)
+    both = (one.at >= other.at[0]) & (one.at <= other.at[-1])
+    # Differences first: 1e9 s in ns don't fit a float64 to the ns.
+    zero = other.at[0]
+    apart: NDArray[np.float64] = one.late_ns[both] - np.interp(one.at[both] - zero, other.at - zero, other.late_ns)
+    return apart
+
+
+def percentile(values_ns: NDArray[np.float64], share: float) -> int:
+    """Return the magnitude that `share` percent of `values_ns` stay within; 0 of nothing."""
+    return round(float(np.percentile(np.abs(values_ns), share))) if len(values_ns) else 0

@@ -1,0 +1,258 @@
+"""A host and a listener as programs: the sessions of the real ones, driven as the real drivers drive them.
+
+Each `_turn` follows its driver's line by line: clock first, then play, then what has arrived, then what is due.  What
+differs is where time, datagrams and sound come from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from radiosync.audio.codec import Codec
+from radiosync.config import Config
+from radiosync.errors import RemoteProtocolError
+from radiosync.host.events import HostEvent
+from radiosync.host.session import HostSession
+from radiosync.listener.events import HostFound, ListenerEvent
+from radiosync.listener.exact import ExactPlayout
+from radiosync.listener.session import ListenerSession
+from radiosync.listener.stream import Stream
+from radiosync.sim.clocks import SimClock
+from radiosync.sim.devices import ExactSink, SimDac, SimSource
+from radiosync.sim.network import Address, Network
+from radiosync.sim.process import LATE_NS, Process
+from radiosync.sim.scheduler import Scheduler, TrueNs
+from radiosync.sim.trace import Trace
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame
+from radiosync.wire import ntp
+from radiosync.wire.messages import ByeReason
+
+BYES = 3
+BYE_PAUSE_NS = 20 * NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a node runs on."""
+
+    name: str
+    ip: str
+    config: Config
+    clock: SimClock
+    scheduler: Scheduler
+    network: Network
+    trace: Trace
+    rng: Random
+    kernel_stamps: bool = True
+    """Whether clock datagrams are stamped as they arrive, or when the loop comes to them."""
+
+    def process(self, turn: Callable[[TrueNs], TrueNs]) -> Process:
+        """Return the event loop of a program on this machine."""
+        return Process(self.scheduler, self.rng, turn, LATE_NS)
+
+
+class HostNode:
+    """A host, from its start to its end."""
+
+    def __init__(self, machine: Machine, source: SimSource) -> None:
+        self.machine = machine
+        self.source = source
+        self.ended = False
+        self.started_at = machine.scheduler.now
+        self.buffered_ns_peak = 0
+        network = machine.config.network
+        self._group: Address = (network.group, network.port)
+        self.process = machine.process(self._turn)
+        wake, ip = self.process.wake, machine.ip
+        self._control = machine.network.open(ip, network.control_port, wake)
+        self._solicited = machine.network.open(ip, network.control_port, wake, network.group)
+        self._time = machine.network.open(ip, network.clock_port, wake)
+        self._audio = machine.network.open(ip, 0, wake)
+        self._codec = Codec[machine.config.codec.upper()]
+        self.session = HostSession(
+            machine.config,
+            source.format,
+            rng=machine.rng,
+            now=machine.clock.host(machine.scheduler.now),
+            control_port=network.control_port,
+            clock_port=network.clock_port,
+            name=machine.name,
+        )
+        self.events: list[tuple[TrueNs, HostEvent]] = []
+        self.process.wake()
+
+    def play_at(self, frame: int) -> TrueNs:
+        """Return when `frame` should be heard, in true time."""
+        session = self.session
+        return self.machine.clock.true(session.timeline.play_at(MediaFrame(frame), session.format.rate))
+
+    def kill(self) -> None:
+        """Vanish without a word."""
+        if not self.ended:
+            self.ended = True
+            self.process.stop()
+            for port in (self._control, self._solicited, self._time, self._audio):
+                port.close()
+
+    def stop(self, reason: ByeReason) -> None:
+        """Say good-bye and go."""
+        self.process.stop()
+        self._say_bye(reason, BYES)
+
+    def _say_bye(self, reason: ByeReason, left: int) -> None:
+        if self.ended:
+            return
+        if left == 0:
+            self.kill()
+            return
+        self._control.send(self.session.bye(reason).data, self._group)
+        again_at = TrueNs(self.machine.scheduler.now + BYE_PAUSE_NS)
+        self.machine.scheduler.at(again_at, lambda: self._say_bye(reason, left - 1))
+
+    def _turn(self, true_now: TrueNs) -> TrueNs:
+        session, clock = self.session, self.machine.clock
+        now = clock.host(true_now)
+        self._answer_clock(now)
+        for port in (self._control, self._solicited):
+            for data, source, _ in port.receive():
+                session.receive_datagram(data, source, now)
+        while session.audio_wanted(now):
+            coded = self.source.next(session.chunk_frames, self._codec)
+            if coded is not None:
+                session.add_audio(coded, now)
+            else:
+                session.end_of_audio(now)
+        self.buffered_ns_peak = max(self.buffered_ns_peak, session.buffered_ns(now))
+        session.handle_timeout(now)
+        for datagram in session.datagrams_to_send(now):
+            port = self._control if datagram.urgent else self._audio
+            port.send(datagram.data, self._group if datagram.to is None else datagram.to)
+        while (event := session.next_event()) is not None:
+            self.events.append((true_now, event))
+            self.machine.trace.note(true_now, f"{self.machine.name} {event}")
+        if session.finished:
+            self.stop(ByeReason.ENDED)
+            return true_now
+        wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at()
+        return _true(clock, wake_at if wanted_at is None else min(wake_at, wanted_at), now, true_now)
+
+    def _answer_clock(self, now: HostNs) -> None:
+        for data, source, arrived_at in self._time.receive():
+            received_at = self.machine.clock.host(arrived_at) if self.machine.kernel_stamps else now
+            try:
+                answer = ntp.respond(data, received_at=received_at, sent_at=now)
+            except RemoteProtocolError:
+                continue
+            self._time.send(answer, source)
+
+
+class ListenerNode:
+    """A listener, from its start to its end, with an exact sink per session or a sound card."""
+
+    def __init__(self, machine: Machine, dac: SimDac | None, source_of: Callable[[int], SimSource | None]) -> None:
+        self.machine = machine
+        self.dac = dac
+        self.stopped = False
+        self.sinks: dict[int, ExactSink] = {}
+        """What was played of each session."""
+        self.streams: list[Stream] = []
+        """Every session followed, the current one last."""
+        self.events: list[tuple[TrueNs, ListenerEvent]] = []
+        self.started_at = machine.scheduler.now
+        self._source_of = source_of
+        network = machine.config.network
+        self.process = machine.process(self._turn)
+        wake, ip = self.process.wake, machine.ip
+        self._group_port = machine.network.open(ip, network.port, wake, network.group)
+        self._control = machine.network.open(ip, 0, wake)
+        self._time = machine.network.open(ip, 0, wake)
+        self._anyone: Address = (machine.config.listener.host or network.group, network.control_port)
+        now = machine.clock.local(machine.scheduler.now)
+        self.session = ListenerSession(machine.config, rng=machine.rng, now=now, name=machine.name)
+        self.process.wake()
+
+    def kill(self) -> None:
+        """Vanish without a word."""
+        if self.stopped:
+            return
+        self.stopped = True
+        self.process.stop()
+        if self.dac is not None:
+            self.dac.close()
+        for port in (self._group_port, self._control, self._time):
+            port.close()
+
+    def stop(self) -> None:
+        """Say good-bye and go."""
+        if not self.stopped and (leave := self.session.leave()) is not None:
+            self._control.send(leave.data, self._anyone if leave.to is None else leave.to)
+        self.kill()
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams found their receive buffer full."""
+        return self._group_port.dropped + self._control.dropped + self._time.dropped
+
+    @property
+    def overflows(self) -> int:
+        """How often a queue of the session was full."""
+        return sum(stream.buffer.overflows + stream.requests.overflows for stream in self.streams)
+
+    def _turn(self, true_now: TrueNs) -> TrueNs:
+        session, clock = self.session, self.machine.clock
+        now = clock.local(true_now)
+        for data, source, arrived_at in self._time.receive():
+            if session.stream is not None and source == session.stream.clock_address:
+                session.receive_clock(data, clock.local(arrived_at) if self.machine.kernel_stamps else now)
+        self._play(now, true_now)
+        for port in (self._control, self._group_port):
+            for data, source, _ in port.receive():
+                session.receive_datagram(data, source, now)
+        session.handle_timeout(now)
+        for datagram in session.datagrams_to_send():
+            self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
+        for request in session.clock_requests(now):
+            if session.stream is not None:
+                session.note_clock_sent(request, now)
+                self._time.send(request, session.stream.clock_address)
+        while (event := session.next_event()) is not None:
+            if isinstance(event, HostFound):
+                self._begin(event)
+            self.events.append((true_now, event))
+            self.machine.trace.note(true_now, f"{self.machine.name} {event}")
+        wake_at = session.next_timeout(now)
+        if self.dac is not None:
+            wake_at = min(wake_at, self.dac.next_timeout(now))
+        return _true(clock, wake_at, now, true_now)
+
+    def _begin(self, found: HostFound) -> None:
+        stream = self.session.stream
+        if stream is None:
+            return
+        self.streams.append(stream)
+        if self.dac is not None:
+            self.dac.begin(found.format, stream)
+            return
+        source = self._source_of(stream.session)
+        if source is not None:
+            self.sinks.setdefault(stream.session, ExactSink(source))
+            stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+
+    def _play(self, now: LocalNs, true_now: TrueNs) -> None:
+        if self.dac is not None:
+            self.dac.fill(now)
+            return
+        stream = self.session.stream
+        if stream is None or not isinstance(stream.playout, ExactPlayout):
+            return
+        while (block := stream.playout.take(now)) is not None:
+            self.sinks[stream.session].write(block, true_now)
+            self.machine.trace.note(true_now, f"{self.machine.name} plays {block.frame}", block.samples.tobytes())
+
+
+def _true(clock: SimClock, wake_at: int, now: int, true_now: TrueNs) -> TrueNs:
+    """Return the true instant for `wake_at` of a node's clock, `now` or later."""
+    if wake_at <= now:
+        return true_now
+    # No loop sleeps longer than this, and a clock that wanders must not be reckoned ahead for years.
+    return clock.true(min(wake_at, now + NS_PER_S))

@@ -1,0 +1,142 @@
+"""Run a scenario with a seed, and have it judged."""
+
+from dataclasses import dataclass, replace
+
+from radiosync.sim.check import JUDGES
+from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.devices import DacSettings
+from radiosync.sim.network import LinkSettings
+from radiosync.sim.nodes import HostNode, ListenerNode, Machine
+from radiosync.sim.scenario import Fault, Listeners, Scenario
+from radiosync.sim.scheduler import TrueNs
+from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
+from radiosync.units import NS_PER_S, ns_from_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run came to; `world` can be looked at more closely."""
+
+    scenario: Scenario
+    seed: int
+    violations: tuple[str, ...]
+    trace_hash: str
+    virtual_s: float
+    world: World
+
+
+class _Cast:
+    """The nodes of a scenario as they come and go."""
+
+    def __init__(self, scenario: Scenario, world: World) -> None:
+        self.scenario = scenario
+        self.world = world
+        self.groups: dict[str, list[tuple[Machine, DacSettings | None]]] = {}
+        self.listeners: dict[str, ListenerNode] = {}
+        settings = replace(scenario.host.clock, offset_ns=HOST_EPOCH_NS + scenario.host.clock.offset_ns)
+        host = NodeSettings(clock=settings, up=scenario.host.up, down=scenario.host.down)
+        self.host_machine = world.machine("host", host, scenario.settings)
+
+    def start_host(self) -> None:
+        self.world.start_host(self.host_machine, self.scenario.stream.format, self.scenario.stream.song_frames)
+
+    def host(self) -> HostNode:
+        return self.world.hosts[-1]
+
+    def add(self, group: Listeners) -> None:
+        """Prepare the machines of one group, and plan their start."""
+        config = self.scenario.settings
+        members = self.groups.setdefault(group.name, [])
+        for number in range(1, group.count + 1):
+            name = group.name if number == 1 else f"{group.name}{number}"
+            draw = self.world.rng(name, "spread")
+            clock = ClockSettings(
+                offset_ns=group.clock.offset_ns + ns_from_s(draw.uniform(0.0, group.offset_s_spread)),
+                skew_ppm=group.clock.skew_ppm + draw.uniform(-group.clock_ppm_spread, group.clock_ppm_spread),
+                wander_ppm=group.clock.wander_ppm,
+            )
+            dac = group.dac
+            if dac is not None:
+                spread = group.dac_ppm_spread
+                dac = replace(dac, skew_ppm=dac.skew_ppm + draw.uniform(-spread, spread))
+            settings = NodeSettings(
+                clock=clock,
+                up=_with_outages(group.up, group, self.scenario.faults, "outage_up"),
+                down=_with_outages(group.down, group, self.scenario.faults, "outage_down"),
+                kernel_stamps=group.kernel_stamps,
+            )
+            machine = self.world.machine(name, settings, config)
+            members.append((machine, dac))
+            start_at = ns_from_s(group.start_s + draw.uniform(0.0, group.start_s_spread))
+            self.world.at(start_at, lambda machine=machine, dac=dac: self.start_listener(machine, dac))  # type: ignore[misc]
+
+    def start_listener(self, machine: Machine, dac: DacSettings | None) -> None:
+        self.listeners[machine.name] = self.world.start_listener(machine, dac)
+
+    def plan(self, fault: Fault) -> None:
+        """Plan what a fault does; outages are the links' own business."""
+        world, until = self.world, TrueNs(ns_from_s(fault.at_s + fault.for_s))
+        at_ns = ns_from_s(fault.at_s)
+        if fault.kind == "host_stall":
+            world.at(at_ns, lambda: self.host().process.stall(until))
+        elif fault.kind == "host_restart":
+            world.at(at_ns, lambda: self.host().kill())
+            world.at(until, self.start_host)
+        elif fault.kind in {"stall", "listener_restart"}:
+            for name in fault.listeners or tuple(self.groups):
+                for machine, dac in self.groups[name]:
+                    world.at(at_ns, lambda m=machine: self._hit(fault, m, until))  # type: ignore[misc]
+                    if fault.kind == "listener_restart":
+                        world.at(until, lambda m=machine, d=dac: self.start_listener(m, d))  # type: ignore[misc]
+
+    def _hit(self, fault: Fault, machine: Machine, until: TrueNs) -> None:
+        node = self.listeners.get(machine.name)
+        if node is None:
+            return
+        if fault.kind == "stall":
+            node.process.stall(until)
+        else:
+            node.kill()
+
+
+def _with_outages(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], kind: str) -> LinkSettings:
+    outages = tuple(
+        (ns_from_s(fault.at_s), ns_from_s(fault.at_s + fault.for_s))
+        for fault in faults
+        if fault.kind in {"outage", kind} and (not fault.listeners or group.name in fault.listeners)
+    )
+    return replace(link, outages_ns=link.outages_ns + outages)
+
+
+def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
+    """Return the world of a scenario, everything planned and nothing run."""
+    world = World(seed, keep_trace=keep_trace)
+    cast = _Cast(scenario, world)
+    world.at(ns_from_s(scenario.host.start_s), cast.start_host)
+    for group in scenario.listeners:
+        cast.add(group)
+    for fault in scenario.faults:
+        cast.plan(fault)
+    return world
+
+
+def end_ns(scenario: Scenario) -> int:
+    """Return the true time at which a scenario is over."""
+    starts_s = [scenario.host.start_s]
+    starts_s += [fault.at_s + fault.for_s for fault in scenario.faults if fault.kind == "host_restart"]
+    lead_s = scenario.settings.host.start_lead
+    return ns_from_s(max(starts_s) + lead_s + scenario.stream.seconds + scenario.extra_s)
+
+
+def run_scenario(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Result:
+    """Run a scenario and return what came of it, the violations of its limits among it."""
+    world = build(scenario, seed, keep_trace=keep_trace)
+    world.run(end_ns(scenario))
+    return Result(
+        scenario=scenario,
+        seed=seed,
+        violations=tuple(violation for judge in JUDGES for violation in judge(world, scenario)),
+        trace_hash=world.trace.digest(),
+        virtual_s=world.now / NS_PER_S,
+        world=world,
+    )

@@ -1,0 +1,197 @@
+"""Scenarios: physics, faults and limits together, in one file.
+
+A scenario says what the world is like (listeners, clocks, links, sound cards), what goes wrong when, and what must hold
+all the same.  With a seed it is one exact run.  `configs/scenarios/` has examples; the keys of their tables are the
+fields of the dataclasses here and of `ClockSettings`, `LinkSettings` and `DacSettings`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.config import Config
+from radiosync.errors import ConfigError
+from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.devices import DacSettings
+from radiosync.sim.network import LinkSettings
+
+FAULTS = (
+    "outage",  # of the listeners' links, both ways
+    "outage_up",
+    "outage_down",
+    "stall",  # the listeners' loops stop
+    "host_stall",
+    "host_restart",  # killed without a word, and started anew with the same music after `for_s`
+    "listener_restart",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """What the host plays: `songs_s` are the songs' lengths."""
+
+    rate: int = 8000
+    channels: int = 1
+    sample: str = "s32"
+    songs_s: tuple[float, ...] = (30.0,)
+
+    @property
+    def format(self) -> AudioFormat:
+        """The format; raises ValueError or KeyError where there is no such."""
+        return AudioFormat(self.rate, self.channels, SampleFormat[self.sample.upper()])
+
+    @property
+    def song_frames(self) -> tuple[int, ...]:
+        """The songs' lengths in frames."""
+        return tuple(round(seconds * self.rate) for seconds in self.songs_s)
+
+    @property
+    def seconds(self) -> float:
+        """The length of everything."""
+        return sum(self.songs_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The host's machine, started at `start_s`."""
+
+    start_s: float = 0.0
+    clock: ClockSettings = field(default_factory=ClockSettings)
+    up: LinkSettings = field(default_factory=LinkSettings)
+    down: LinkSettings = field(default_factory=LinkSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """`count` listeners alike, named `name`, `name`2, …; what has `_spread` is drawn for each within ± that much."""
+
+    name: str
+    count: int = 1
+    start_s: float = 0.0
+    start_s_spread: float = 0.0
+    clock: ClockSettings = field(default_factory=ClockSettings)
+    clock_ppm_spread: float = 0.0
+    offset_s_spread: float = 100_000.0  # about a day: a monotonic clock's zero is its machine's start
+    kernel_stamps: bool = True
+    up: LinkSettings = field(default_factory=LinkSettings)
+    down: LinkSettings = field(default_factory=LinkSettings)
+    dac: DacSettings | None = None
+    dac_ppm_spread: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What goes wrong at `at_s` for `for_s`; `listeners` names groups of them, none for all."""
+
+    kind: str
+    at_s: float
+    for_s: float = 0.0
+    listeners: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAULTS:
+            raise ConfigError(f'unknown fault "{self.kind}"; there are {", ".join(FAULTS)}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What must hold; None is not checked.
+
+    That frames are the right ones and come once and in order is checked always, and so are the bounds of every queue.
+    """
+
+    complete: bool = False
+    """Every exact sink gets every frame of the last session, from its own first one to the last."""
+    from_first_frame: bool = False
+    """And that first one is the music's."""
+    silent_frames_max: int | None = 0
+    """Frames that an exact sink was given silence for, or a sound card had to conceal, over all listeners."""
+    start_s_max: float | None = None
+    """From a listener's start to its first frame."""
+    resume_s_max: float | None = None
+    """From a host's restart to the first frame of the new session."""
+    exact_error_ns_p99_max: int | None = None
+    """Between the instant an exact sink is given a frame, and that frame's true play-at; stalls left out."""
+    settle_s: float = 20.0
+    """After a listener's start, until what follows holds."""
+    sync_error_ns_p99_max: int | None = None
+    """Between the instant a frame leaves a sound card, and its true play-at."""
+    apart_ns_p99_max: int | None = None
+    """Between any two sound cards."""
+    underruns_max: int | None = None
+    hard_resyncs_max: int | None = None
+    nacks_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One scenario; `config` holds keys of the configuration as "section.key"."""
+
+    title: str
+    listeners: tuple[Listeners, ...]
+    stream: Stream = field(default_factory=Stream)
+    host: Host = field(default_factory=Host)
+    faults: tuple[Fault, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    config: Mapping[str, object] = field(default_factory=dict)
+    extra_s: float = 6.0
+    """How long to go on after the last frame."""
+
+    @property
+    def settings(self) -> Config:
+        """The configuration of host and listeners; raises ConfigError."""
+        return Config.load(None, self.config)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scenario":
+        """Read a scenario file; raises ConfigError, one line that names the file."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            if "config" in table:
+                table["config"] = {
+                    f"{section}.{key}": value
+                    for section, keys in table["config"].items()
+                    for key, value in keys.items()
+                }
+            scenario = _built(cls, table, "")
+            scenario.settings, scenario.stream.format  # noqa: B018  # both check
+        except OSError as error:
+            raise ConfigError(f"{path}: can't read the scenario: {error.strerror or error}") from None
+        except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+        return scenario
+
+
+_NESTED: dict[str, type[Any]] = {
+    "stream": Stream,
+    "host": Host,
+    "limits": Limits,
+    "clock": ClockSettings,
+    "up": LinkSettings,
+    "down": LinkSettings,
+    "dac": DacSettings,
+}
+_LISTS: dict[str, type[Any]] = {"listeners": Listeners, "faults": Fault}
+_Built = TypeVar("_Built")
+
+
+def _built(kind: type[_Built], table: dict[str, Any], where: str) -> _Built:
+    """Return the dataclass `kind` with the values of `table`; raise ConfigError where a key is not its own."""
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f'unknown key "{where}{key}"; there are {", ".join(known)}')
+        if key in _NESTED and isinstance(value, dict):
+            values[key] = _built(_NESTED[key], value, f"{where}{key}.")
+        elif key in _LISTS and isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            values[key] = tuple(_built(_LISTS[key], each, f"{where}{key}.") for each in value)
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    for key, each in known.items():
+        if key not in values and each.default is MISSING and each.default_factory is MISSING:
+            raise ConfigError(f'"{where}{key}" is missing')
+    return kind(**values)
