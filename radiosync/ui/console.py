@@ -1,5 +1,7 @@
 """What a host and a listener say on the terminal: one line per event, on standard error."""
 
+import contextlib
+import os
 import sys
 
 from radiosync.audio.format import AudioFormat
@@ -10,12 +12,27 @@ from radiosync.listener import events as listener
 
 def say(line: str) -> None:
     """Print a line; standard output belongs to `pipe:-`."""
-    print(line, file=sys.stderr, flush=True)
+    # One write, or the lines of two threads would run into each other.  That nobody reads them must not stop the music.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
 
 def warn(line: str) -> None:
     """Print a warning."""
     say(f"warning: {line}")
+
+
+def keep_stderr() -> None:
+    """Keep standard error for our own lines: what libmpg123 prints there of a broken file is for its programmers."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+        own = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        sys.stderr.flush()
+        sys.stderr = os.fdopen(own, "w", 1, sys.stderr.encoding, "backslashreplace")
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
 
 
 def song_line(title: str, artist: str, album: str) -> str:

@@ -1,0 +1,55 @@
+"""What is said on the terminal."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from radiosync.ui import console
+
+
+class Writes(io.StringIO):
+    """A terminal that remembers each write on its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return len(text)
+
+
+def test_a_line_is_one_write_so_that_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Writes()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    console.say("one")
+    console.warn("two")
+    assert terminal.writes == ["one\n", "warning: two\n"]
+
+
+def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    broken = os.fdopen(writer, "w")
+    for terminal in (None, broken):
+        monkeypatch.setattr(sys, "stderr", terminal)
+        console.say("nobody reads this")
+    with pytest.raises(BrokenPipeError):
+        broken.close()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_libraries_print_is_kept_from_standard_error(closed: bool) -> None:
+    script = (
+        "import os, sys; from radiosync.ui import console\n"
+        f"if {closed}: os.close(2); sys.stderr = None\n"
+        "console.keep_stderr()\n"
+        "if not sys.stderr: sys.exit()\n"
+        "os.write(2, b'libmpg123: junk\\n')\n"
+        "console.say('ours – and nobody else’s')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    assert done.stderr.decode() == ("" if closed else "ours – and nobody else’s\n")
