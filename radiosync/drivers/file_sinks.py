@@ -1,10 +1,12 @@
 """Sinks without a crystal: a WAV file, a pipe, nothing."""
 
+import contextlib
 import os
 import queue
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -75,22 +77,34 @@ class WavSink:
             self._file = self._open(self._path.with_stem(f"{self._path.stem}-{self._files + 1}"))
         self._format = audio
         self._data_bytes = 0
-        self._file.write(_wav_header(audio))
-        self._data_at = self._file.tell()
+        with self._failing():
+            self._put(_wav_header(audio))
+            self._data_at = self._file.tell()
 
     def write(self, samples: Samples) -> None:
         """Append frames and set the sizes right."""
         if self._format is None:
             return
         data = bytes_from_samples(samples, self._format.sample)
-        try:
-            self._file.write(data)
+        with self._failing():
+            self._put(data)
             self._data_bytes += len(data)
             self._file.seek(4)
-            self._file.write(struct.pack("<I", min(self._data_at + self._data_bytes - 8, _SIZE_MAX)))
+            self._put(struct.pack("<I", min(self._data_at + self._data_bytes - 8, _SIZE_MAX)))
             self._file.seek(self._data_at - 4)
-            self._file.write(struct.pack("<I", min(self._data_bytes, _SIZE_MAX)))
+            self._put(struct.pack("<I", min(self._data_bytes, _SIZE_MAX)))
             self._file.seek(self._data_at + self._data_bytes)
+
+    def _put(self, data: bytes) -> None:
+        """Write all of `data`: a disk that is nearly full takes a part of it and no error."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise DeviceError(f"{self._path}: writing the WAV file failed: {error.strerror}") from None
 
