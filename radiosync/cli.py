@@ -2,14 +2,17 @@
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from radiosync.config import Config
+from radiosync.config_rules import Number
 from radiosync.drivers.interfaces import find_interface
-from radiosync.errors import RadiosyncError, UserError
+from radiosync.errors import ConfigError, RadiosyncError, UserError
 from radiosync.ui import console
 from radiosync.units import ns_from_s
 
@@ -23,8 +26,24 @@ StatsOption = Annotated[Path | None, typer.Option("--stats-json", help="write st
 DurationOption = Annotated[float | None, typer.Option(help="stop after so many seconds")]
 
 
-def _ns_or_none(seconds: float | None) -> int | None:
+# Typer has a copy of click inside, or uses it from outside, as its version has it; this is the same exception in both.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_DURATION = Number(0, 1e9, "s")  # thirty years
+
+
+def _duration_ns(seconds: float | None) -> int | None:
+    if seconds is not None and _DURATION.accept(seconds) is None:
+        raise ConfigError(f"--duration {seconds:g}: must be {_DURATION.wants()}")
     return None if seconds is None else ns_from_s(seconds)
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """Make of what a person could have prevented a failure of the run: the start is over."""
+    try:
+        yield
+    except UserError as error:
+        raise RadiosyncError(str(error)) from error
 
 
 def _host_name() -> str:
@@ -51,6 +70,7 @@ def host(
     from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415
     from radiosync.drivers.playlist import expand_sources  # noqa: PLC0415
 
+    duration_ns = _duration_ns(duration)
     settings = Config.load(
         config,
         {
@@ -65,6 +85,7 @@ def host(
         },
     )
     place = find_interface(settings.network.interface, settings.network.group)
+    console.keep_stderr()
     entries = expand_sources(source, console.warn)
     music = FileSource(
         entries,
@@ -76,7 +97,8 @@ def host(
     driver = HostDriver(settings, music, place, _host_name(), stats_json)
     network = settings.network
     console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
-    driver.run(lambda event: console.say(console.host_line(event)), _ns_or_none(duration))
+    with _running():
+        driver.run(lambda event: console.say(console.host_line(event)), duration_ns)
 
 
 @app.command()
@@ -99,6 +121,7 @@ def listen(
     """Play what a group's host sends, at the instant it should be heard."""
     from radiosync.drivers.listener_driver import ListenerDriver  # noqa: PLC0415
 
+    duration_ns = _duration_ns(duration)
     settings = Config.load(
         config,
         {
@@ -116,7 +139,8 @@ def listen(
     driver = ListenerDriver(settings, place, settings.listener.name or _host_name(), stats_json, record)
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
-    driver.run(lambda event: console.say(console.listener_line(event)), _ns_or_none(duration))
+    with _running():
+        driver.run(lambda event: console.say(console.listener_line(event)), duration_ns)
 
 
 @app.command()
@@ -140,10 +164,19 @@ def devices() -> None:
         typer.echo(line)
 
 
+def _usage_line(error: Any) -> str:
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    command = "radiosync" if error.ctx is None else error.ctx.command_path
+    return f"{message}; see {command} --help"
+
+
 def main() -> None:
     """Run the command line; a person's mistake is one line and exit status 2."""
     try:
-        result: Any = app(standalone_mode=False)
+        result: Any = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except _UsageError as error:
+        console.say(f"radiosync: {_usage_line(error)}")
+        sys.exit(2)
     except UserError as error:
         console.say(f"radiosync: {error}")
         sys.exit(2)

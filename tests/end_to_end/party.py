@@ -152,14 +152,22 @@ class Listener(Process):
         super().__init__(command, stats, **options)
         self.wav = wav
         self.piped = bytearray()
+        self._reading = True
         if self.popen.stdout is not None:
             self._pipe = threading.Thread(target=self._drain, daemon=True)
             self._pipe.start()
 
     def _drain(self) -> None:
         assert self.popen.stdout is not None
-        while data := self.popen.stdout.read1(65536):
+        while self._reading and (data := self.popen.stdout.read1(65536)):
             self.piped += data
+
+    def close_pipe(self) -> None:
+        """Stop reading, as a player that is closed does."""
+        assert self.popen.stdout is not None
+        self._reading = False
+        self._pipe.join(WAIT_S)
+        self.popen.stdout.close()
 
     def wait_pipe(self) -> bytes:
         """Return everything that came through its standard output, once that is closed."""
