@@ -1,0 +1,142 @@
+"""How each system that the lab measures is started: radiosync, and Snapcast for comparison."""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GROUP = "239.255.77.77"
+FEED_AHEAD_S = 0.2  # as a player does that fills a pipe
+FEED_STEP_S = 0.02
+FEED_WAIT_S = 1.0  # for the host to open its end
+HEADER_BYTES = 44
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a command line needs to know: the run's folder, the host's address, the listener's number and address."""
+
+    folder: Path
+    host_ip: str
+    i: int = 0
+    ip: str = ""
+
+
+class Radiosync:
+    """The program of this repository."""
+
+    name = "radiosync"
+    packages: tuple[str, ...] = ()
+
+    def __init__(self, program: Path, host_options: tuple[str, ...] = ()) -> None:
+        self._program, self._host_options = str(program), host_options
+
+    def host(self, place: Place) -> list[str]:
+        """Return the host's command line."""
+        options = ["--source", str(place.folder / "signal.wav"), "--group", GROUP, "--interface", place.host_ip]
+        return [self._program, "host", *options, "--stats-json", str(place.folder / "host.jsonl"), *self._host_options]
+
+    def listener(self, place: Place) -> list[str]:
+        """Return a listener's command line."""
+        options = ["--group", GROUP, "--interface", place.ip, "--output", "device:default", "--name", f"room{place.i}"]
+        return [self._program, "listen", *options, "--stats-json", str(place.folder / f"listener{place.i}.jsonl")]
+
+    @contextlib.contextmanager
+    def fed(self, place: Place, rate: int) -> Any:
+        """The host reads the file itself."""
+        del place, rate
+        yield
+
+    def stats(self, place: Place) -> list[Json]:
+        """Return what the listener said of itself."""
+        return _rows(place.folder / f"listener{place.i}.jsonl")
+
+    def play_at_zero(self, place: Place, host_minus_machine_ns: int) -> float | None:
+        """Return when frame 0 should be heard, in the machine's time: the host says which frame is due when."""
+        rows = [row for row in _rows(place.folder / "host.jsonl") if row.get("position_s")]
+        # The due frame is rounded up to a whole one, so that each row is up to a frame too early: the latest is right.
+        zeros = [row["t"] - row["position_s"] for row in rows[:-1]]
+        return max(zeros) * 1e9 - host_minus_machine_ns if zeros else None
+
+
+class Snapcast:
+    """Debian's snapserver and snapclient, as they come: FLAC, one second of buffer."""
+
+    name = "snapcast"
+    packages = ("snapserver", "snapclient")
+    conf = (
+        "[server]\ndatadir = {folder}\n[http]\nenabled = false\n[tcp]\nenabled = true\nbind_to_address = {ip}\n"
+        "[stream]\nbind_to_address = {ip}\nsource = pipe://{folder}/fifo?name=default&sampleformat=48000:16:2\n"
+        "codec = flac\nchunk_ms = 20\nbuffer = 1000\n[logging]\nsink = stderr\nfilter = *:info\n"
+    )
+
+    def host(self, place: Place) -> list[str]:
+        """Return the server's command line."""
+        path = place.folder / "snapserver.conf"
+        path.write_text(self.conf.format(folder=place.folder, ip=place.host_ip))
+        return ["snapserver", "-c", str(path)]
+
+    def listener(self, place: Place) -> list[str]:
+        """Return a client's command line."""
+        sound = ["--player", "alsa", "-s", "default", "--mixer", "none", "--logsink", "stderr"]
+        return ["snapclient", "-h", place.host_ip, "--hostID", f"room{place.i}", *sound]
+
+    @contextlib.contextmanager
+    def fed(self, place: Place, rate: int) -> Any:
+        """Write the signal into the server's pipe in real time, a little ahead."""
+        fifo = place.folder / "fifo"
+        os.mkfifo(fifo)
+        pipe = os.open(fifo, os.O_RDWR)  # both ways, so that the server never sees an end
+        stop = threading.Event()
+        feeder = threading.Thread(target=_feed, args=(place.folder / "signal.wav", pipe, rate, stop), daemon=True)
+        feeder.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            os.set_blocking(pipe, False)
+            with contextlib.suppress(BlockingIOError):
+                while os.read(pipe, 1 << 16):  # the feeder may wait for room
+                    pass
+            feeder.join(2)
+            os.close(pipe)
+
+    def stats(self, place: Place) -> list[Json]:
+        """Snapcast writes none."""
+        del place
+        return []
+
+    def play_at_zero(self, place: Place, host_minus_machine_ns: int) -> float | None:
+        """Snapcast's is not known."""
+        del place, host_minus_machine_ns
+        return None  # as the other system's
+
+
+def _feed(wav: Path, pipe: int, rate: int, stop: threading.Event) -> None:
+    step = round(rate * FEED_STEP_S) * 4
+    stop.wait(FEED_WAIT_S)
+    began = time.monotonic()
+    with wav.open("rb") as source, contextlib.suppress(OSError):
+        source.seek(HEADER_BYTES)
+        sent = 0
+        while data := source.read(step):
+            due = began + sent / 4 / rate - FEED_AHEAD_S
+            if stop.wait(max(0.0, due - time.monotonic())):
+                return
+            os.write(pipe, data)
+            sent += len(data)
+
+
+def _rows(path: Path) -> list[Json]:
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # the last line of a process that was killed
+            rows.append(json.loads(line))
+    return rows
