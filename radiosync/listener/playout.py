@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radiosync.audio.conceal import GainFollower
+from radiosync.audio.conceal import RAMP_MS, GainFollower
 from radiosync.audio.pcm import Frames, float_from_samples, map_channels
 from radiosync.audio.resampler import DEVIATION_MAX, VariableResampler
 from radiosync.clock.dac import DacClock
@@ -57,7 +57,11 @@ class DevicePlayout:
         self._gain = np.float32(gain)
         self._nominal_ratio = buffer.format.rate / device.rate
         self._resampler = VariableResampler(buffer.format.channels, self._nominal_ratio)
-        self._fader = GainFollower(buffer.format.rate, start_gain=0.0)
+        self._fader = GainFollower(buffer.format.rate, start_gain=1.0)
+        turn = np.arange(1, 1 + max(1, round(device.rate * RAMP_MS / 1000)))
+        self._fade_in = ((1 - np.cos(np.pi * turn / (len(turn) + 1))) / 2).astype(np.float32)[:, None]
+        self._faded = 0
+        self._entered = MediaFrame(0)
         self._controller = RateController(resync_ns)
         self._entry: MediaFrame | None = None
         self._running = False
@@ -137,9 +141,12 @@ class DevicePlayout:
         position = max(target + skipped * ratio, 0.0)
         self._resampler.set_ratio(ratio)
         self._resampler.reset(position)
-        # The first frame of the music has its attack; what is entered in the middle is faded in.
-        whole = skipped > 0 and entry == self._schedule.timeline.media_frame
-        self._fader.restart(1.0 if whole else 0.0)
+        # The first frame of the music has its attack; what is entered in the middle is faded in.  That can't be done on
+        # the way into the resampler, which runs in on more frames than a fade is long.
+        whole = entry == self._schedule.timeline.media_frame and target < entry + ratio
+        self._faded = len(self._fade_in) if whole else 0
+        self._entered = MediaFrame(int(position))
+        self._fader.restart(1.0)
         self._running = True
         return skipped
 
@@ -150,6 +157,9 @@ class DevicePlayout:
         block = map_channels(self._resampler.pull(frames, self._read), self._device.channels)
         self.cursor = MediaFrame(int(self._resampler.position))
         self._buffer.drop_before(MediaFrame(self.cursor - KEEP_S * self._schedule.rate))
+        fade = self._fade_in[self._faded : self._faded + frames]
+        self._faded += len(fade)
+        block[: len(fade)] *= fade
         return np.ascontiguousarray(block * self._gain, np.float32)
 
     def _read(self, count: int) -> Frames:
@@ -157,8 +167,8 @@ class DevicePlayout:
         frame = self._resampler.next_input_frame
         ahead = self._fader.ramp_frames
         samples, present = self._buffer.read(MediaFrame(frame), count + ahead)
-        # Before the first frame and after the last there is nothing to miss.
-        present[: max(0, self._schedule.timeline.media_frame - frame)] = True
+        # Before the first frame that is heard and after the last there is nothing to miss.
+        present[: max(0, self._entered - frame)] = True
         if self.final_frame is not None:
             present[max(0, self.final_frame - frame) :] = True
         block = float_from_samples(samples[:count], self._buffer.format.sample)
