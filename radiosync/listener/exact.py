@@ -6,6 +6,8 @@ over when its first frame is due, sample for sample as the source had it.  What 
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from radiosync.audio.format import Samples
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
@@ -66,11 +68,10 @@ class ExactPlayout:
         if self.final_frame is not None:
             count = min(count, self.final_frame - self.cursor)
         samples, present = self._buffer.read(self.cursor, count)
-        missing = count - int(present.sum())
-        if missing:
-            self.concealed_frames += missing
-            self.gaps += not self._in_gap
-        self._in_gap = not present[-1]
+        gap = ~present
+        self.concealed_frames += int(np.count_nonzero(gap))
+        self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self._in_gap)
+        self._in_gap = bool(gap[-1])
         self.sync_error_ns = float(now - due_at)
         block = Block(frame=self.cursor, samples=samples, due_at=due_at)
         self.cursor = MediaFrame(self.cursor + count)
