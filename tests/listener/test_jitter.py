@@ -1,0 +1,221 @@
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radiosync.audio.codec import Codec
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.listener import jitter as module
+from radiosync.listener.jitter import Added, JitterBuffer
+from radiosync.repair.request import WHOLE
+
+CHUNK = 100  # frames; 200 bytes, so that there are four symbols
+
+
+@pytest.fixture
+def buffer(kit):
+    return JitterBuffer(kit.MONO, 50)
+
+
+@pytest.fixture
+def chunk(kit):
+    def make(seq, first=None, frames=CHUNK, **more):
+        first = seq * CHUNK if first is None else first
+        return kit.chunk_symbols(seq, first, kit.counting(first, frames), **more)
+
+    return make
+
+
+def add(buffer, symbols, seq=None):
+    return [buffer.add(s.chunk.seq if seq is None else seq, s) for s in symbols]
+
+
+def test_a_chunk_is_complete_with_its_last_symbol(buffer, chunk, kit):
+    symbols = chunk(3)
+    assert buffer.missing(3) == WHOLE
+    assert buffer.header(3) is None
+    assert add(buffer, symbols) == [Added.NEW, Added.NEW, Added.NEW, Added.COMPLETED]
+    assert buffer.missing(3) == 0
+    assert buffer.header(3) == symbols[0].chunk
+    samples, present = buffer.read(300, CHUNK)
+    assert present.all()
+    assert np.array_equal(samples, kit.counting(300, CHUNK))
+
+
+def test_what_is_missing_is_known_by_symbol(buffer, chunk):
+    symbols = chunk(3)
+    add(buffer, [symbols[0], symbols[2]])
+    assert buffer.missing(3) == 0b1010
+    assert not buffer.read(300, CHUNK)[1].any(), "half a chunk can't be decoded"
+    assert buffer.contiguous_until(300) == 300
+    assert buffer.complete_frames(300) == 0
+
+
+def test_duplicates_change_nothing(buffer, chunk):
+    symbols = chunk(3)
+    add(buffer, symbols)
+    forged = replace(symbols[1], payload=bytes(len(symbols[1].payload)))
+    assert add(buffer, [*symbols, forged]) == [Added.DUPLICATE] * 5
+    assert buffer.read(300, CHUNK)[1].all()
+    assert buffer.read(310, 1)[0] == 310 - 30_000
+
+
+def test_parity_is_held_for_a_duplicate(buffer, chunk):
+    symbols = chunk(3)
+    assert buffer.add(3, replace(symbols[0], index=4)) is Added.DUPLICATE
+    assert buffer.missing(3) == 0b1111
+
+
+def test_a_header_that_contradicts_the_first_is_refused(buffer, chunk):
+    symbols = chunk(3)
+    buffer.add(3, symbols[0])
+    other = replace(symbols[1], chunk=replace(symbols[1].chunk, first_frame=301))
+    assert buffer.add(3, other) is Added.REFUSED
+    assert buffer.missing(3) == 0b1110
+
+
+def test_late_chunks_are_not_taken(buffer, chunk):
+    buffer.drop_before(350)
+    assert add(buffer, chunk(2)) == [Added.LATE] * 4
+    assert add(buffer, chunk(3))[-1] is Added.COMPLETED, "its second half is still to come"
+    assert len(buffer) == 1
+    buffer.drop_before(400)
+    assert len(buffer) == 0
+    assert buffer.missing(3) == WHOLE
+    buffer.drop_before(10)
+    assert add(buffer, chunk(3)) == [Added.LATE] * 4, "the floor never sinks"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    lost=st.sets(st.integers(0, 39), max_size=12),
+    reads=st.lists(st.tuples(st.integers(-50, 1050), st.integers(1, 400)), min_size=1, max_size=8),
+)
+def test_any_order_with_any_losses_reads_what_is_there(kit, seed, lost, reads):
+    symbols = [s for seq in range(10) for s in kit.chunk_symbols(seq, seq * CHUNK, kit.counting(seq * CHUNK, CHUNK))]
+    arrived = [s for place, s in enumerate(symbols) if place not in lost] * 2
+    Random(seed).shuffle(arrived)
+    buffer = JitterBuffer(kit.MONO, 50)
+    for symbol in arrived:
+        buffer.add(symbol.chunk.seq, symbol)
+    whole = np.array([not lost & set(range(4 * seq, 4 * seq + 4)) for seq in range(10)])
+    there = np.repeat(whole, CHUNK)
+    truth = np.where(there[:, None], kit.counting(0, 10 * CHUNK), 0)
+    for first, count in reads:
+        samples, present = buffer.read(first, count)
+        assert samples.shape == (count, 1)
+        for place in range(count):
+            inside = 0 <= first + place < 1000
+            assert present[place] == (inside and there[first + place])
+            assert samples[place, 0] == (truth[first + place, 0] if inside else 0)
+        if first >= 0:
+            run = 0
+            while first + run < 1000 and there[first + run]:
+                run += 1
+            assert buffer.contiguous_until(first) == first + run
+            assert buffer.complete_frames(first) == there[first:].sum()
+
+
+def test_holes_between_chunks_are_silence(buffer, chunk, kit):
+    """The host leaves them where its source was late."""
+    add(buffer, chunk(0, 0))
+    add(buffer, chunk(1, 250, 40))
+    samples, present = buffer.read(90, 200)
+    assert np.flatnonzero(present).tolist() == [*range(10), *range(160, 200)]
+    assert np.array_equal(samples[160:], kit.counting(250, 40))
+    assert not samples[10:160].any()
+    assert buffer.contiguous_until(50) == 100
+    assert buffer.complete_frames(0) == 140
+    assert buffer.header_at(99).seq == 0
+    assert buffer.header_at(100) is None
+    assert buffer.header_at(289).seq == 1
+    assert buffer.header_at(290) is None
+
+
+def test_the_chunk_furthest_in_the_future_gives_way(kit, chunk):
+    buffer = JitterBuffer(kit.MONO, 3)
+    for seq in (5, 6, 9):
+        add(buffer, chunk(seq))
+    assert add(buffer, chunk(10)) == [Added.REFUSED] * 4
+    assert add(buffer, chunk(7))[-1] is Added.COMPLETED
+    assert buffer.missing(9) == WHOLE
+    assert len(buffer) == 3
+    assert buffer.overflows == 5
+    assert [buffer.missing(seq) for seq in (5, 6, 7)] == [0, 0, 0]
+
+
+def test_bytes_are_bounded(kit, chunk, monkeypatch):
+    monkeypatch.setattr(module, "BYTES_MAX", 1000)
+    buffer = JitterBuffer(kit.MONO, 50)
+    for seq in range(8):
+        add(buffer, chunk(seq))
+    assert [buffer.missing(seq) == 0 for seq in range(8)] == [True] * 5 + [False] * 3
+    buffer.drop_before(200)
+    assert add(buffer, chunk(5))[-1] is Added.COMPLETED, "what was played makes room"
+
+
+def test_a_chunk_that_would_need_too_much_memory_is_refused(buffer, chunk):
+    symbol = chunk(3)[0]
+    huge = replace(symbol, chunk=replace(symbol.chunk, frames=(1 << 32) - 1))
+    assert buffer.add(3, huge) is Added.REFUSED
+    assert len(buffer) == 0
+
+
+@pytest.mark.parametrize("codec", [Codec.FLAC, 99])
+def test_a_broken_chunk_is_forgotten_and_counted(buffer, chunk, codec):
+    symbols = [replace(s, chunk=replace(s.chunk, codec=codec)) for s in chunk(3)]
+    add(buffer, chunk(2))
+    add(buffer, symbols)
+    assert buffer.missing(3) == 0
+    samples, present = buffer.read(200, 300)
+    assert present.tolist() == [True] * CHUNK + [False] * 200
+    assert not samples[CHUNK:].any()
+    assert buffer.broken == 1
+    assert buffer.missing(3) == WHOLE, "as if nothing had arrived"
+    assert add(buffer, chunk(3))[-1] is Added.COMPLETED
+    assert buffer.read(300, CHUNK)[1].all()
+
+
+def test_compressed_chunks_come_out_bit_for_bit(kit):
+    audio = AudioFormat(44_100, 2, SampleFormat.S24)
+    rng = np.random.default_rng(5)
+    music = (np.cumsum(rng.integers(-2000, 2000, (4096, 2)), axis=0) << 8).astype(np.int32)
+    buffer = JitterBuffer(audio, 10)
+    symbols = kit.chunk_symbols(0, 0, music, audio, Codec.FLAC, 1090)
+    assert symbols[0].chunk.codec == Codec.FLAC
+    add(buffer, symbols[::-1])
+    samples, present = buffer.read(0, 4096)
+    assert present.all()
+    assert np.array_equal(samples, music)
+
+
+def test_few_chunks_stay_decoded(buffer, chunk, monkeypatch):
+    decoded = []
+    real = buffer._codec.decode
+
+    class Counting:
+        def decode(self, *args):
+            decoded.append(args[1])
+            return real(*args)
+
+    buffer._codec = Counting()
+    for seq in range(10):
+        add(buffer, chunk(seq))
+    for first in range(0, 1000, 20):
+        buffer.read(first, 20)
+    assert len(decoded) == 10, "each once while it is read in order"
+    assert len(buffer._decoded) <= module.DECODED_MAX
+    buffer.drop_before(1000)
+    assert not buffer._decoded
+
+
+def test_extended_numbers_are_kept_apart(buffer, chunk, kit):
+    wrapped = 1 << 32
+    add(buffer, chunk(wrapped - 1, 0), wrapped - 1)
+    add(buffer, chunk(wrapped, 100), wrapped)
+    assert buffer.read(0, 200)[1].all()
+    assert (buffer.missing(wrapped - 1), buffer.missing(wrapped), buffer.missing(0)) == (0, 0, WHOLE)

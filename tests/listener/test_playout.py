@@ -1,0 +1,256 @@
+import numpy as np
+import pytest
+
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.listener.jitter import JitterBuffer
+from radiosync.listener.playout import DeviceFormat, DevicePlayout
+from radiosync.listener.schedule import Schedule
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, ns_from_frames
+
+RATE = 48_000
+CHUNK = 4_800
+BLOCK = 480
+TONE_HZ = 997.0
+FADE = RATE * 5 // 1000
+
+
+class IdealDac:
+    """A device whose frames are known exactly; its crystal may be off, its time may jump."""
+
+    def __init__(self, phase_at, ppm=0.0, rate=RATE):
+        self.phase_at = phase_at
+        self.rate = rate * (1 + ppm * 1e-6)
+        self.usable = True
+
+    def local_from_dac(self, frame):
+        return self.phase_at + round(frame / self.rate * NS_PER_S)
+
+
+class Room:
+    """A playout of a signal, given as a function of the media frame."""
+
+    def __init__(self, kit, signal, *, seconds=4.0, ppm=0.0, device_rate=RATE, lost=(), lead_ns=0, channels=1, **more):
+        self.kit = kit
+        self.audio = AudioFormat(RATE, channels, SampleFormat.F32)
+        self.buffer = JitterBuffer(self.audio, 1000)
+        self.frames = round(seconds * RATE)
+        for seq in range(self.frames // CHUNK):
+            if seq not in lost:
+                samples = np.repeat(signal(np.arange(seq * CHUNK, (seq + 1) * CHUNK))[:, None], channels, axis=1)
+                for symbol in kit.chunk_symbols(
+                    seq, seq * CHUNK, samples.astype(np.float32), self.audio, symbol_bytes=1000
+                ):
+                    self.buffer.add(seq, symbol)
+        self.schedule = Schedule(kit.timeline_at(kit.EPOCH + lead_ns), kit.mapping_with(), RATE, 0)
+        self.dac = IdealDac(kit.START, ppm, device_rate)
+        self.device = DeviceFormat(rate=device_rate, channels=channels)
+        self.playout = DevicePlayout(
+            self.buffer, self.schedule, self.dac, self.device, resync_ns=5 * NS_PER_MS, gain=more.get("gain", 1.0)
+        )
+        self.playout.final_frame = self.frames
+        self.rendered = 0
+
+    def render(self, seconds):
+        blocks = []
+        for _ in range(round(seconds * self.device.rate / BLOCK)):
+            blocks.append(self.playout.render(self.rendered, BLOCK))
+            self.rendered += BLOCK
+        return np.concatenate(blocks)
+
+    def due(self, first, count):
+        """Return the media position that is really due at each of the device's frames."""
+        local_s = (np.arange(first, first + count) / self.dac.rate) + (self.dac.phase_at - self.kit.START) / NS_PER_S
+        zero_s = (self.schedule.timeline.effective_at - self.kit.EPOCH) / NS_PER_S
+        offset_s = (self.schedule.mapping.host_at - self.kit.EPOCH) / NS_PER_S
+        return (local_s + offset_s - zero_s) * RATE
+
+
+def tone(position):
+    return 0.5 * np.sin(2 * np.pi * TONE_HZ * position / RATE)
+
+
+def steady(position):
+    return np.full(len(position), 0.5)
+
+
+@pytest.fixture
+def room(kit):
+    def make(signal=tone, **more):
+        return Room(kit, signal, **more)
+
+    return make
+
+
+def test_the_first_frame_is_placed_exactly(room):
+    """In the middle of a block, and of a device frame: what comes out is the tone as if it had been sampled there."""
+    for lead_ns in (100 * NS_PER_MS, 101_234_567, 107_770_001):
+        it = room(lead_ns=lead_ns)
+        it.playout.start(0)
+        out = it.render(1.0)[:, 0]
+        position = it.due(0, len(out))
+        first = int(np.searchsorted(position, 0))
+        assert not out[: first - 40].any(), "silence before"
+        assert np.abs(out[first - 40 : first]).max() < 0.05, "a filter rings a little ahead"
+        assert np.abs(out[first + 100 :] - tone(position[first + 100 :])).max() < 1e-3
+        # Its attack is whole: no fade hides the first frames.
+        assert np.abs(out[first : first + 100] - tone(position[first : first + 100])).max() < 0.05
+
+
+@pytest.mark.parametrize("ppm", [-80.0, 0.0, 80.0])
+def test_a_device_with_a_crystal_of_its_own_stays_exact(room, ppm):
+    it = room(seconds=6.0, ppm=ppm, lead_ns=50 * NS_PER_MS)
+    it.playout.start(0)
+    out = it.render(5.5)[:, 0]
+    position = it.due(0, len(out))
+    assert np.abs(out[5000:] - tone(position[5000:])).max() < 2e-3, "that is 5 µs"
+    assert abs(it.playout.sync_error_ns) < 2 * NS_PER_US
+    assert it.playout.correction == pytest.approx(-ppm * 1e-6, abs=3e-6)
+    assert it.playout.hard_resyncs == it.playout.underruns == 0
+
+
+def test_a_device_of_another_rate_plays_in_time(room):
+    it = room(device_rate=44_100, lead_ns=50 * NS_PER_MS)
+    it.playout.start(0)
+    out = it.render(3.0)[:, 0]
+    assert np.abs(out[5000:] - tone(it.due(0, len(out))[5000:])).max() < 2e-3
+
+
+def test_volume_and_channels(room):
+    it = room(channels=2, gain=0.25, lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    out = it.render(1.0)
+    assert out.dtype == np.float32
+    assert out.shape == (RATE, 2)
+    assert np.abs(out).max() == pytest.approx(0.125, rel=1e-3)
+
+
+def test_nothing_is_played_before_it_is_told_to(room):
+    it = room()
+    assert not it.render(0.1).any()
+    it.playout.start(0)
+    it.dac.usable = False
+    assert not it.render(0.1).any()
+    it.dac.usable = True
+    assert it.render(0.1).any()
+
+
+def test_it_ends_with_the_final_frame(room):
+    it = room(seconds=1.0, lead_ns=NS_PER_MS)
+    it.playout.start(0)
+    out = it.render(1.5)[:, 0]
+    position = it.due(0, len(out))
+    assert it.playout.ended
+    assert not out[position > it.frames + 2 * BLOCK].any()
+    assert (
+        np.abs(out[position < it.frames - 100][1000:] - tone(position[position < it.frames - 100])[1000:]).max() < 1e-3
+    )
+    assert it.playout.concealed_frames == 0, "after the end nothing is missing"
+
+
+# --- fades ------------------------------------------------------------------------------------------------------------
+
+
+def assert_no_click(out):
+    """A raised cosine over 5 ms from 0 to 0.5 climbs at most this much per frame."""
+    assert np.abs(np.diff(out)).max() < 1.3 * 0.5 * np.pi / 2 / FADE
+
+
+@pytest.mark.parametrize("entry_s", [0.5, 1.003])
+def test_who_joins_in_the_middle_fades_in(room, entry_s):
+    """The device is at 1 s; the entry lies behind it (it took long to begin) or a little ahead of it."""
+    it = room(steady)
+    it.render(1.0)
+    it.playout.start(round(entry_s * RATE))
+    out = it.render(0.5)[:, 0]
+    assert np.abs(out[:2]).max() < 0.01
+    assert_no_click(out)
+    begun = int(np.argmax(out > 1e-4))
+    assert out[begun + FADE + 20 :] == pytest.approx(0.5, abs=1e-3)
+    expected = max(0, round((entry_s - 1) * RATE))
+    assert abs(begun - expected) < 30
+
+
+def test_an_underrun_is_entered_anew_at_the_right_place(room):
+    it = room(lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.rendered += 5_000  # what the device played meanwhile nobody rendered
+    it.playout.note_underrun()
+    out = it.render(1.0)[:, 0]
+    position = it.due(RATE + 5_000, len(out))
+    assert np.abs(out[2 * FADE :] - tone(position[2 * FADE :])).max() < 1e-3
+    assert np.abs(out[:5]).max() < 0.01
+    assert it.playout.underruns == 1
+
+
+@pytest.mark.parametrize("jump_ns", [30 * NS_PER_MS, -30 * NS_PER_MS])
+def test_a_clock_that_steps_is_followed_by_one_faded_jump(room, kit, jump_ns):
+    it = room(steady, seconds=12.0, lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    before = it.render(2.0)[-1]
+    assert before == pytest.approx(0.5, abs=1e-3)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + jump_ns)
+    out = it.render(4.0)[:, 0]
+    assert it.playout.hard_resyncs == 1
+    assert_no_click(out)
+    silent = np.flatnonzero(np.abs(out) < 0.005)
+    assert 0 < len(silent) < 2 * FADE
+    assert NS_PER_S <= ns_from_frames(int(silent[0]), RATE) <= 2.1 * NS_PER_S
+    assert out[-1] == pytest.approx(0.5, abs=1e-3)
+    assert abs(it.playout.sync_error_ns) < 20 * NS_PER_US
+
+
+def test_after_the_jump_it_is_exact(room, kit):
+    it = room(seconds=8.0, lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + 40 * NS_PER_MS)
+    it.render(3.0)
+    assert it.playout.hard_resyncs == 1
+    first = it.rendered
+    out = it.render(1.0)[:, 0]
+    assert np.abs(out - tone(it.due(first, len(out)))).max() < 3e-3
+
+
+def test_a_small_error_is_mended_without_a_jump(room, kit):
+    it = room(seconds=12.0, lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + NS_PER_MS)
+    it.render(0.02)
+    assert it.playout.sync_error_ns == pytest.approx(NS_PER_MS, rel=0.05)
+    assert it.playout.correction > 0, "it is late, so it plays faster"
+    out = it.render(8.0)[:, 0]
+    assert abs(it.playout.sync_error_ns) < 600 * NS_PER_US
+    assert it.playout.hard_resyncs == 0
+    assert np.abs(np.diff(out)).max() < 1.01 * 0.5 * 2 * np.pi * TONE_HZ / RATE, "nobody hears it happen"
+
+
+def test_gaps_fade_out_and_in_and_are_counted(room):
+    it = room(steady, lost=(10, 11), lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    out = it.render(2.0)[:, 0]
+    position = it.due(0, len(out))
+    inside = (position > 10 * CHUNK + 50) & (position < 12 * CHUNK - 50)
+    assert not np.abs(out[inside]).max() > 1e-3
+    assert_no_click(out[2000:])
+    assert it.playout.concealed_frames == 2 * CHUNK
+    assert out[-1] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_who_joins_misses_nothing_that_was_before(room):
+    """The resampler runs in on the frames before the entry, which a joiner has never had."""
+    it = room(steady, lost=range(10))
+    it.playout.start(10 * CHUNK)
+    out = it.render(2.0)[:, 0]
+    assert it.playout.concealed_frames == 0
+    assert not out[: 10 * CHUNK - 40].any()
+    assert_no_click(out)
+    assert out[10 * CHUNK + FADE + 50 :] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_fade_goes_on_across_blocks(room):
+    it = room(steady)
+    it.render(1.0)
+    it.playout.start(0)
+    assert_no_click(np.concatenate([np.zeros(1), *(it.playout.render(RATE + 7 * i, 7)[:, 0] for i in range(200))]))
