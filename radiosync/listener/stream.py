@@ -24,7 +24,8 @@ from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, S
 ENTRY_NS = NS_PER_S  # what must lie ready to start in mid-stream: with a backfill of four times the music's rate ...
 ENTRY_SHARE = 3  # ... plenty; of a short buffer, a third
 START_EARLY_NS = 30 * NS_PER_MS  # before the chosen frame: a block's length and a loop's lateness
-CHUNKS_SPARE = 16  # beyond twice the buffer
+PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
+CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
 CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone
 SONGS_MAX = 64
@@ -62,7 +63,7 @@ class Stream:
         self.chunk_frames = announce.chunk_frames
         self.buffer_ns = announce.buffer_ms * NS_PER_MS
         chunk_ns = max(1, ns_from_frames(announce.chunk_frames, self.format.rate))
-        self._chunks_max = min(2 * self.buffer_ns // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
+        self._chunks_max = min((2 * self.buffer_ns + PASSED_NS) // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
         self.buffer = JitterBuffer(self.format, self._chunks_max)
         self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
         self.clock = ClockFilter()
@@ -98,8 +99,14 @@ class Stream:
         if announce.cookie:
             self.cookie = announce.cookie
         next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
-        if next_seq - self._losses.next_seq <= self._chunks_max:
-            self._losses.sent_before(next_seq, now)
+        play_seq = extend_seq(announce.play_seq, next_seq)
+        # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
+        self._play = (play_seq, announce.play_frame)
+        if abs(next_seq - self._losses.next_seq) > self._chunks_max:
+            # An outage has outlasted all that was sent before it: go on with what can still be heard.
+            self._losses = LossDetector(max(play_seq, next_seq - self._chunks_max))
+            self.requests.clear()
+        self._losses.sent_before(next_seq, now)
         if announce.final_frame is not None:
             self.set_final(announce.final_frame)
 
@@ -172,8 +179,10 @@ class Stream:
                 count = self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self.counters.symbols_lost += count
                 self.requests.want(seq, self._deadline_at(seq), now)
-        if self.playout is None or self.playout.cursor is not None:
+        if self.playout is not None and self.playout.cursor is not None:
             return False
+        # While nothing plays nothing else forgets what has passed, and a buffer full of it takes in no more.
+        self.buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
         return self._try_start(now)
 
     # --- out -----------------------------------------------------------------------------------------------------
