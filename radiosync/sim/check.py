@@ -71,8 +71,8 @@ def completeness(world: World, scenario: Scenario) -> Iterator[str]:
         sink = listener.sinks.get(last.session.session)
         if sink is None or sink.first_frame is None:
             yield f"{name}: never played"
-        elif sink.next_frame != last.source.frames:
-            yield f"{name}: played to frame {sink.next_frame} of {last.source.frames}"
+        elif sink.next_frame != last.source.end_frame:
+            yield f"{name}: played to frame {sink.next_frame} of {last.source.end_frame}"
         elif scenario.limits.from_first_frame and sink.first_frame != 0:
             yield f"{name}: began with frame {sink.first_frame}"
 
@@ -108,7 +108,7 @@ def exact_times(world: World, scenario: Scenario) -> Iterator[str]:
 def _heard(world: World, scenario: Scenario) -> list[tuple[str, Heard]]:
     host = world.hosts[-1]
     settle_ns = ns_from_s(scenario.limits.settle_s)
-    end_at = host.play_at(host.source.frames)
+    end_at = host.play_at(host.source.end_frame)
     found = []
     for listener in world.listeners:
         if listener.dac is not None:

@@ -50,10 +50,39 @@ class SimSource:
         )
         self._song_frame = 0
         self._frame = 0
+        self._last_frame = 0
         self._codec = ChunkCodec()
+        self._gaps: list[tuple[int, int]] = []
+
+    @property
+    def end_frame(self) -> int:
+        """The media frame after the last one."""
+        return self.frames + self._shift(self._gaps[-1][0] + self._gaps[-1][1] if self._gaps else 0)
+
+    def leave_gap(self, frames: int) -> None:
+        """Note that the host has left `frames` media frames of silence before what was read last."""
+        before = self._last_frame + self._shift(1 << 62)
+        self._gaps.append((before, frames))
+
+    def source_frame(self, frame: int) -> int:
+        """Return which frame of the music media frame `frame` is: another one once the host has left gaps."""
+        return frame - self._shift(frame)
+
+    def _shift(self, frame: int) -> int:
+        return sum(min(frames, frame - begin) for begin, frames in self._gaps if begin <= frame)
 
     def samples(self, frame: int, count: int) -> Samples:
-        """Return the true samples of `count` frames from `frame` on."""
+        """Return the true samples of `count` media frames from `frame` on."""
+        whole = self.format.silence(count)
+        at, end = frame, frame + count
+        for begin, frames in [*self._gaps, (end, 0)]:
+            if at < begin:
+                until = min(begin, end)
+                whole[at - frame : until - frame] = self._music(self.source_frame(at), until - at)
+            at = max(at, min(begin + frames, end))
+        return whole
+
+    def _music(self, frame: int, count: int) -> Samples:
         marks = np.arange(frame + self._salt, frame + self._salt + count, dtype=np.int64)
         audio = self.format
         if audio.sample is SampleFormat.F32:
@@ -78,14 +107,15 @@ class SimSource:
             return None
         song = self._songs[0]
         frames = min(frames_max, (song.frames or 0) - self._song_frame)
-        used, data = self._codec.encode(self.samples(self._frame, frames), self.format, codec)
+        used, data = self._codec.encode(self._music(self._frame, frames), self.format, codec)
         coded = CodedAudio(song=song, song_frame=self._song_frame, frames=frames, codec=used, data=data)
         self._song_frame += frames
+        self._last_frame = self._frame
         self._frame += frames
         return coded
 
     def position_modulo(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the positions that pairs of float samples stand for, in frames modulo `period_frames`."""
+        """Return the source's frames that pairs of float samples stand for, modulo `period_frames`."""
         phase: NDArray[np.float64] = np.arctan2(right, left) / (2 * math.pi) * self.period_frames - self._salt
         return phase
 
@@ -108,6 +138,8 @@ class ExactSink:
     """Frames that were missing when they were due."""
     repeated_frames: int = 0
     skipped_frames: int = 0
+    rejoined: bool = False
+    """Whether the listener has just found the session again after it had lost it: it may then go on later on."""
     emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
     """First frame and true time of each block."""
 
@@ -117,7 +149,8 @@ class ExactSink:
         if self.first_frame is None:
             self.first_frame, self.first_at, self.next_frame = block.frame, at, block.frame
         self.repeated_frames += max(0, self.next_frame - block.frame)
-        self.skipped_frames += max(0, block.frame - self.next_frame)
+        self.skipped_frames += 0 if self.rejoined else max(0, block.frame - self.next_frame)
+        self.rejoined = False
         right = (block.samples == self.source.samples(block.frame, count)).all(axis=1)
         silent = (block.samples == 0).all(axis=1)
         self.silent_frames += int(silent.sum())

@@ -38,6 +38,7 @@ def heard(record: DacRecord, host: HostNode) -> Heard:
     rate = session.format.rate
     readings = np.array([host.machine.clock.host(t) for t in record.at], dtype=np.int64)[loud]
     due = session.timeline.media_frame + (readings - session.timeline.effective_at) * (rate / NS_PER_S)
+    due -= np.array([frame - source.source_frame(frame) for frame in due.astype(np.int64).tolist()])
     period = source.period_frames
     behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2
     late_ns: NDArray[np.float64] = behind / rate * NS_PER_S

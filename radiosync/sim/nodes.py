@@ -11,7 +11,7 @@ from random import Random
 from radiosync.audio.codec import Codec
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
-from radiosync.host.events import HostEvent
+from radiosync.host.events import HostEvent, SourceLate
 from radiosync.host.session import HostSession
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
@@ -120,6 +120,7 @@ class HostNode:
             coded = self.source.next(session.chunk_frames, self._codec)
             if coded is not None:
                 session.add_audio(coded, now)
+                self._take_events(true_now)
             else:
                 session.end_of_audio(now)
         self.buffered_ns_peak = max(self.buffered_ns_peak, session.buffered_ns(now))
@@ -127,14 +128,19 @@ class HostNode:
         for datagram in session.datagrams_to_send(now):
             port = self._control if datagram.urgent else self._audio
             port.send(datagram.data, self._group if datagram.to is None else datagram.to)
-        while (event := session.next_event()) is not None:
-            self.events.append((true_now, event))
-            self.machine.trace.note(true_now, f"{self.machine.name} {event}")
+        self._take_events(true_now)
         if session.finished:
             self.stop(ByeReason.ENDED)
             return true_now
         wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at()
         return _true(clock, wake_at if wanted_at is None else min(wake_at, wanted_at), now, true_now)
+
+    def _take_events(self, true_now: TrueNs) -> None:
+        while (event := self.session.next_event()) is not None:
+            if isinstance(event, SourceLate):
+                self.source.leave_gap(event.frames)
+            self.events.append((true_now, event))
+            self.machine.trace.note(true_now, f"{self.machine.name} {event}")
 
     def _answer_clock(self, now: HostNs) -> None:
         for data, source, arrived_at in self._time.receive():
@@ -235,7 +241,8 @@ class ListenerNode:
             return
         source = self._source_of(stream.session)
         if source is not None:
-            self.sinks.setdefault(stream.session, ExactSink(source))
+            sink = self.sinks.setdefault(stream.session, ExactSink(source))
+            sink.rejoined = sink.first_frame is not None
             stream.attach(ExactPlayout(stream.buffer, stream.schedule))
 
     def _play(self, now: LocalNs, true_now: TrueNs) -> None:

@@ -100,3 +100,37 @@ def test_small_chunks_and_a_short_buffer(make_scenario):
     config = {"radio_sync.buffer_duration": 0.3, "radio_sync.chunk_duration": 0.02}
     result = run_scenario(make_scenario(link=LinkSettings(loss=0.01), config=config), 1)
     assert not result.violations
+
+
+def test_a_listener_whose_clock_is_ready_late_plays_nevertheless(make_scenario):
+    # What came before it was ready must not fill the buffer for ever.
+    config = {"radio_sync.buffer_duration": 1.0, "radio_sync.chunk_duration": 0.02}
+    rough = LinkSettings(jitter_ns=3_000_000)
+    scenario = make_scenario(count=2, link=rough, config=config, exact_error_ns_p99_max=2_000_000)
+    result = run_scenario(scenario, 1)
+    assert not result.violations
+    assert result.world.hosts[0].session.counters.nacks_received < 30
+
+
+@pytest.mark.parametrize("outage_s", [1.0, 3.0, 8.0, 13.0])
+def test_an_outage_longer_than_the_buffer_costs_no_more_than_itself(make_scenario, outage_s):
+    config = {"radio_sync.buffer_duration": 0.5, "radio_sync.chunk_duration": 0.02}
+    fault = Fault(kind="outage", at_s=4.0, for_s=outage_s)
+    limits = {"silent_frames_max": round(2 * 8000 * (outage_s + 1.5)), "exact_error_ns_p99_max": None}
+    result = run_scenario(make_scenario(30.0, count=2, config=config, faults=(fault,), **limits), 1)
+    assert not result.violations
+
+
+def test_repair_goes_on_as_before_after_the_host_has_left_a_gap(make_scenario):
+    # From then on every frame is due later than was reckoned before.
+    config = {"radio_sync.buffer_duration": 1.0, "radio_sync.chunk_duration": 0.02}
+    fault = Fault(kind="host_stall", at_s=5.0, for_s=3.0)
+    scenario = make_scenario(30.0, link=LinkSettings(loss=0.05), config=config, faults=(fault,), silent_frames_max=None)
+    result = run_scenario(scenario, 1)
+    assert not result.violations
+    host = result.world.hosts[0]
+    assert host.session.counters.source_gaps == 1
+    gap_frames = host.source.end_frame - host.source.frames
+    for node in result.world.listeners:
+        (sink,) = node.sinks.values()
+        assert gap_frames <= sink.silent_frames < gap_frames + 8000 * 0.3
