@@ -1,12 +1,14 @@
 """Finding a host, and staying in touch with it.
 
 A listener asks the group (or the address it was given) until somebody answers its own nonce.  Only such an answer makes
-a session: an announcement that was recorded and sent again can't.  The answer also carries the cookie that later
-requests must show, so it is renewed now and then.
+a session: an announcement that was recorded and sent again can't, nor can an answer that somebody else got to our
+question, which the whole group has heard: it does not come from the port it names, or comes too late.  The answer also
+carries the cookie that later requests must show, so it is renewed now and then.
 """
 
 from random import Random
 
+from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire.codec import encode
 from radiosync.wire.messages import Announce, Solicit
@@ -45,11 +47,12 @@ class Discovery:
         self._nonces = [*self._nonces[-NONCES_MAX + 1 :], nonce]
         return encode(Solicit(session=session, nonce=nonce))
 
-    def is_answer(self, announce: Announce) -> bool:
+    def is_answer(self, announce: Announce, source: Address) -> bool:
         """Say whether `announce` answers a question of ours."""
-        return announce.cookie != 0 and announce.nonce in self._nonces
+        return announce.cookie != 0 and announce.nonce in self._nonces and source[1] == announce.control_port
 
     def answered(self, now: LocalNs) -> None:
-        """Note that a host has been found: from now on the cookie is only renewed."""
+        """Note that a host has been found: from now on the cookie is only renewed, and no question is open."""
+        self._nonces.clear()
         self._asked = len(FIRST_NS)
         self.due_at = LocalNs(now + round(RENEW_NS * self._rng.uniform(0.8, 1.2)))

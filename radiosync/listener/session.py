@@ -81,7 +81,7 @@ class ListenerSession:
             return
         stream = self.stream
         ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
-        if isinstance(message, Announce) and self._discovery.is_answer(message):
+        if isinstance(message, Announce) and self._discovery.is_answer(message, source):
             self._answered(message, source, now)
         elif stream is not None and ours and isinstance(message, Audio):
             stream.receive_audio(message, now)
@@ -182,8 +182,10 @@ class ListenerSession:
     def _answered(self, announce: Announce, source: Address, now: LocalNs) -> None:
         stream = self.stream
         if stream is not None and announce.session == stream.session:
-            stream.receive_announce(announce, now)
-            self._discovery.answered(now)
+            if source == stream.control_address:
+                stream.receive_announce(announce, now)
+                stream.cookie = announce.cookie
+                self._discovery.answered(now)
         elif stream is None or self._replaces(stream, announce, source, now):
             self.stream = Stream(announce, source[0], now, self._rng, self.config)
             self.sessions_seen += 1

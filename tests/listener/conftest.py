@@ -90,6 +90,7 @@ class World:
         self.config = Config.load(None, {"radio_sync.buffer_duration": 2.0, "host.start_lead": 0.5} | self.overrides)
         self.now = START
         self.offset = OFFSET
+        self.hosts = 0
         self.host = self.new_host()
         self.listener = ListenerSession(self.config, rng=Random(self.seed), now=self.now, name="kitchen")
         self.events, self.host_events, self.blocks, self.answers = [], [], [], []
@@ -99,10 +100,11 @@ class World:
 
     def new_host(self):
         self.sent = 0
+        self.hosts += 1
         return HostSession(
             self.config,
             MONO,
-            rng=Random(self.seed + 100),
+            rng=Random(self.seed + 100 + self.hosts),
             now=self.now + self.offset,
             control_port=HOST[1],
             clock_port=HOST[1] + 1,
@@ -131,8 +133,8 @@ class World:
         self.answers = []
         if self.host is not None:
             self.step_host()
-        for data in self.to_listener:
-            self.listener.receive_datagram(data, (HOST[0], 41_000), self.now)
+        for data, source in self.to_listener:
+            self.listener.receive_datagram(data, source, self.now)
         self.to_listener = []
         self.step_listener()
 
@@ -145,7 +147,7 @@ class World:
         self.host.handle_timeout(now)
         for datagram in self.host.datagrams_to_send(now):
             if datagram.to in (None, LISTENER) and not (self.loses and self.loses(datagram)):
-                self.to_listener.append(datagram.data)
+                self.to_listener.append((datagram.data, HOST if datagram.urgent else (HOST[0], 41_000)))
         while (event := self.host.next_event()) is not None:
             self.host_events.append(event)
 

@@ -11,6 +11,7 @@ from radiosync.wire.codec import SOLICIT_BYTES, decode
 from radiosync.wire.messages import Announce
 
 START = 10**12
+HOST = ("10.0.0.1", 1)
 
 
 @pytest.fixture
@@ -73,15 +74,22 @@ def test_two_listeners_do_not_fall_into_step():
 
 def test_only_an_answer_to_a_question_of_ours_counts(discovery, announce):
     (_, nonce), *_ = drive(discovery, START + 1)
-    assert discovery.is_answer(replace(announce, nonce=nonce))
-    assert not discovery.is_answer(replace(announce, nonce=nonce, cookie=0)), "nobody was asked for nothing"
-    assert not discovery.is_answer(replace(announce, nonce=nonce + 1))
-    assert not discovery.is_answer(replace(announce, nonce=0)), "what goes to everybody answers nobody"
+    assert discovery.is_answer(replace(announce, nonce=nonce), HOST)
+    assert not discovery.is_answer(replace(announce, nonce=nonce, cookie=0), HOST), "nobody was asked for nothing"
+    assert not discovery.is_answer(replace(announce, nonce=nonce + 1), HOST)
+    assert not discovery.is_answer(replace(announce, nonce=0), HOST), "what goes to everybody answers nobody"
+
+
+def test_an_answer_that_somebody_passes_on_does_not_count(discovery, announce):
+    (_, nonce), *_ = drive(discovery, START + 1)
+    assert not discovery.is_answer(replace(announce, nonce=nonce), (HOST[0], 5000)), "not from the port it names"
+    discovery.answered(START + 1)
+    assert not discovery.is_answer(replace(announce, nonce=nonce), HOST), "the question has been answered"
 
 
 def test_old_questions_are_forgotten(discovery, announce):
     asked = drive(discovery, START + 30 * NS_PER_S)
-    answers = [discovery.is_answer(replace(announce, nonce=nonce)) for _, nonce in asked]
+    answers = [discovery.is_answer(replace(announce, nonce=nonce), HOST) for _, nonce in asked]
     assert answers == [False] * (len(asked) - NONCES_MAX) + [True] * NONCES_MAX
 
 
