@@ -96,8 +96,6 @@ class Stream:
         """Take in an announcement of this session."""
         self.heard_at = now
         self._follow(announce)
-        if announce.cookie:
-            self.cookie = announce.cookie
         next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)
         # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
