@@ -54,6 +54,7 @@ class ListenerDriver:
         self._stats_at = local_now()
         self._emitted: tuple[int, int] | None = None
         self._frames_out = 0
+        self._clock_foreign = 0
 
     def run(self, on_event: Callable[[ListenerEvent], None], duration_ns: int | None) -> None:
         """Run until a signal comes or `duration_ns` have passed."""
@@ -88,6 +89,8 @@ class ListenerDriver:
         for data, source, received_at in self._time.receive_stamped():
             if session.stream is not None and source == session.stream.clock_address:
                 session.receive_clock(data, received_at)
+            else:
+                self._clock_foreign += 1
         self._play(now)
         for port in (self._control, self._group_port):
             for data, source in port.receive():
@@ -156,6 +159,7 @@ class ListenerDriver:
             "sessions": session.sessions_seen,
             "rejected": session.rejected,
             "foreign": session.foreign,
+            "clock_foreign": self._clock_foreign,
         }
         if session.stream is not None:
             values.update(_stream_stats(session.stream, now))
@@ -169,6 +173,7 @@ class ListenerDriver:
 
 def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
     mapping, playout, counters = stream.clock.mapping(), stream.playout, stream.counters
+    asked = stream.poller.counters
     values: dict[str, Any] = {
         "session": f"{stream.session:016x}",
         "host": stream.host_ip,
@@ -178,7 +183,8 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
         "offset_sigma_ns": round(mapping.sigma_ns_at(now)) if mapping else None,
         "skew_ppm": round(mapping.skew * 1e6, 3) if mapping else None,
         "rtt_ns": stream.rtt_ns,
-        "clock_replies": stream.poller.counters.replies,
+        "clock_replies": asked.replies,
+        "clock_rejected": asked.bogus + asked.duplicates + asked.unknown,
         "buffer_s": round(stream.buffered_ns(now) / NS_PER_S, 3),
         "symbols_received": counters.symbols_received,
         "symbols_lost": counters.symbols_lost,
