@@ -38,6 +38,10 @@ class PreBuffer:
         """Return when the chunk that is due at `next_play_at` should be read."""
         return HostNs(next_play_at - self._buffer_ns - CHUNKS_AHEAD_MAX * chunk_ns)
 
+    def first(self) -> Chunk | None:
+        """Return the chunk that leaves next."""
+        return self._chunks[0] if self._chunks else None
+
     def due(self, now: HostNs) -> Chunk | None:
         """Return the chunk whose next symbol may leave: the first one, once its play-at is within the buffer."""
         if self._chunks and self._chunks[0].header.play_at - now <= self._buffer_ns:
@@ -46,7 +50,11 @@ class PreBuffer:
 
     def due_at(self) -> HostNs | None:
         """Return when the first chunk may leave."""
-        return HostNs(self._chunks[0].header.play_at - self._buffer_ns) if self._chunks else None
+        return self.chunk_due_at(self._chunks[0]) if self._chunks else None
+
+    def chunk_due_at(self, chunk: Chunk) -> HostNs:
+        """Return when `chunk` may leave."""
+        return HostNs(chunk.header.play_at - self._buffer_ns)
 
     def take_symbol(self) -> tuple[Chunk, int, bool]:
         """Return the first chunk, the index of its next symbol, and whether that was its last."""
@@ -86,6 +94,14 @@ class History:
     def get(self, seq: int) -> Chunk | None:
         """Return chunk `seq` if it is still here."""
         return self._chunks.get(seq)
+
+    def within(self, first: int, count: int) -> Iterator[Chunk]:
+        """Yield those of `count` chunks from number `first` on that are still here, whatever the numbers are."""
+        if self._chunks:
+            oldest, newest = next(iter(self._chunks)), next(reversed(self._chunks))
+            for seq in range(max(first, oldest), min(first + count, newest + 1)):
+                if seq in self._chunks:
+                    yield self._chunks[seq]
 
     def playing(self, now: HostNs) -> Chunk | None:
         """Return the first chunk that has not been played to its end."""

@@ -29,8 +29,11 @@ class Pacer:
         """Say whether a symbol may leave now."""
         return self.next_at(now) <= now
 
-    def sent(self, chunk: Chunk, chunk_ns: int, now: HostNs, *, filling: bool) -> None:
-        """Note that a symbol of `chunk`, which lasts `chunk_ns`, has left."""
+    def sent(self, chunk: Chunk, chunk_ns: int, now: HostNs, *, due_at: HostNs, filling: bool) -> None:
+        """Note that a symbol of `chunk`, which lasts `chunk_ns` and could leave from `due_at` on, has left.
+
+        Time in which nothing could leave is not made up for, or each chunk would begin with a burst.
+        """
         speed = self._fill_speed if filling else STEADY_SPEED
         step_ns = max(round(chunk_ns / len(chunk.symbols) / speed), NS_PER_S // DATAGRAMS_PER_S_MAX)
-        self._next_at = HostNs(max(self.next_at(now), now - BURST * step_ns) + step_ns)
+        self._next_at = HostNs(max(self.next_at(now), due_at, now - (BURST - 1) * step_ns) + step_ns)

@@ -51,6 +51,7 @@ HOUSEKEEPING_NS = 100 * NS_PER_MS
 END_LINGER_NS = 3 * NS_PER_S  # how long a listener that plays late, or lost its reports, can hold up the end
 HELLO_NS = 150 * NS_PER_MS  # from the first announcement to the first symbol: who waits has joined by then
 LATE_LEAD_NS = 200 * NS_PER_MS  # a chunk needs this long to reach everybody
+SYMBOLS_PER_NACK_MAX = 1024  # of one datagram; an honest listener asks for 600, or for one chunk more
 REPAIRS_PER_S_MIN = 200  # a budget in multiples of a very quiet stream would be nothing
 
 
@@ -228,7 +229,13 @@ class HostSession:
             if last:
                 self._history.add(chunk)
                 self._next_seq_sent = chunk.header.seq + 1
-            self._pacer.sent(chunk, ns_from_frames(chunk.header.frames, self.format.rate), now, filling=filling)
+                if self.final_frame is not None and self._prebuffer.first() is None:
+                    self._announcer.hurry(now)  # nothing comes after it that would show its loss
+            chunk_ns, due_at = (
+                ns_from_frames(chunk.header.frames, self.format.rate),
+                self._prebuffer.chunk_due_at(chunk),
+            )
+            self._pacer.sent(chunk, chunk_ns, now, due_at=due_at, filling=filling)
             self.counters.symbols_sent += 1
             yield self._counted(self._symbol(chunk, index, None, repair=False))
         while (repair := self._repairs.take(now)) is not None:
@@ -260,7 +267,7 @@ class HostSession:
 
     def _playing(self, now: HostNs) -> tuple[int, MediaFrame]:
         """Return the number and first frame of the chunk that is due, or will be next."""
-        chunk = self._history.playing(now)
+        chunk = self._history.playing(now) or self._prebuffer.first()
         if chunk is not None:
             return chunk.header.seq, chunk.header.first_frame
         return self._packetizer.next_seq, self._packetizer.next_frame
@@ -335,20 +342,22 @@ class HostSession:
         if row is not None:
             row.nacks += 1
             row.last_heard_at = now
+        symbols = 0
         for entry in nack.entries:
-            first = extend_seq(entry.seq, self._next_seq_sent)
-            for seq in range(first, first + max(1, entry.run)):
-                chunk = self._history.get(seq)
-                if chunk is not None:
-                    everything = (1 << len(chunk.symbols)) - 1
-                    bitmap = everything if entry.run else entry.bitmap & everything
-                    self._repairs.ask(seq, bitmap, self._prebuffer.end_at(chunk), source, now)
+            for chunk in self._history.within(extend_seq(entry.seq, self._next_seq_sent), max(1, entry.run)):
+                everything = (1 << len(chunk.symbols)) - 1
+                bitmap = everything if entry.run else entry.bitmap & everything
+                symbols += bitmap.bit_count()
+                if symbols > SYMBOLS_PER_NACK_MAX:
+                    return
+                self._repairs.ask(chunk.header.seq, bitmap, self._prebuffer.end_at(chunk), source, now)
 
     def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
         known = self.listeners.get(source)
-        if known is None or known.report.listener_id != report.listener_id:
-            self._events.append(ListenerJoined(name=report.name, address=source))
+        is_new = known is None or known.report.listener_id != report.listener_id
         self.listeners.heard(source, report, now)
+        if is_new and self.listeners.get(source) is not None:
+            self._events.append(ListenerJoined(name=report.name, address=source))
 
     def _forget(self, address: Address, *, timed_out: bool) -> None:
         row = self.listeners.get(address)
