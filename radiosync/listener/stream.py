@@ -80,14 +80,14 @@ class Stream:
         self.schedule = Schedule(announce.timeline, rough, self.format.rate, config.listener.offset_ns)
         self.requests = RequestScheduler(rng, self.buffer.missing)
         self._play = (announce.play_seq, announce.play_frame)
-        self._first_live_seq = announce.next_seq
-        self._losses = LossDetector(announce.next_seq)
+        self._first_live_seq = extend_seq(announce.next_seq, announce.play_seq)
+        self._losses = LossDetector(self._first_live_seq)
         self._late_seq: int | None = None
         self._songs: dict[int, SongInfo] = {}
         self.playout: ExactPlayout | DevicePlayout | None = None
         self.rtt_ns = 0
         self.receive_announce(announce, now)
-        for seq in range(announce.play_seq, min(announce.next_seq, announce.play_seq + self._chunks_max)):
+        for seq in range(announce.play_seq, min(self._first_live_seq, announce.play_seq + self._chunks_max)):
             self.requests.want(seq, self._deadline_at(seq), now, eager=True)
 
     # --- in ------------------------------------------------------------------------------------------------------
