@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radiosync.host import listeners as module
+from radiosync.host.listeners import SILENCE_NS, Cookies, ListenerTable, Status
+from radiosync.units import NS_PER_MS, NS_PER_S
+from radiosync.wire.messages import ListenerState, Report
+
+ANNA, BERT = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
+REPORT = Report(
+    session=1,
+    cookie=2,
+    listener_id=3,
+    state=ListenerState.PLAYING,
+    rtt_ns=NS_PER_MS,
+    offset_bound_ns=0,
+    sync_error_ns=0,
+    rate_ppb=0,
+    buffer_ms=0,
+    symbols_received=0,
+    symbols_lost=0,
+    symbols_repaired=0,
+    chunks_late=0,
+    chunks_concealed=0,
+    underruns=0,
+    hard_resyncs=0,
+    name="anna",
+)
+
+
+@pytest.fixture
+def table():
+    return ListenerTable(latency_samples=4, max_latency_ns=10 * NS_PER_MS, forget_ns=30 * NS_PER_S)
+
+
+def hear(table, now, *rtts_ms, address=ANNA, listener_id=3):
+    for rtt_ms in rtts_ms:
+        table.heard(address, replace(REPORT, rtt_ns=round(rtt_ms * NS_PER_MS), listener_id=listener_id), now)
+    return table.get(address)
+
+
+def test_the_average_rolls_over_the_latest_samples(table, kit):
+    row = hear(table, kit.NOW, 2, 4)
+    assert row.average_ns == 3 * NS_PER_MS
+    row = hear(table, kit.NOW, 6, 8, 10, 12)
+    assert row.average_ns == 9 * NS_PER_MS
+    assert list(row.samples_ns) == [6 * NS_PER_MS, 8 * NS_PER_MS, 10 * NS_PER_MS, 12 * NS_PER_MS]
+
+
+def test_no_measurement_is_no_sample(table, kit):
+    """A listener reports before its first exchange; and nobody's round trip is negative."""
+    row = hear(table, kit.NOW, 0, -5, 6)
+    assert row.average_ns == 6 * NS_PER_MS
+
+
+def test_statuses(table, kit):
+    row = hear(table, kit.NOW, 5)
+    assert table.status(row, kit.NOW) is Status.ACTIVE
+    hear(table, kit.NOW, 30, 30)
+    assert table.status(row, kit.NOW) is Status.SLOW
+    hear(table, kit.NOW, 1, 1, 1, 1)
+    assert table.status(row, kit.NOW) is Status.ACTIVE, "back by itself"
+    assert table.status(row, kit.NOW + SILENCE_NS) is Status.ACTIVE
+    assert table.status(row, kit.NOW + SILENCE_NS + 1) is Status.TIMEOUT
+    hear(table, kit.NOW + 10 * NS_PER_S, 1)
+    assert table.status(row, kit.NOW + 10 * NS_PER_S) is Status.ACTIVE
+
+
+def test_the_threshold_itself_is_not_slow(table, kit):
+    row = hear(table, kit.NOW, 10)
+    assert table.status(row, kit.NOW) is Status.ACTIVE
+    row = hear(table, kit.NOW, 10.1)
+    assert table.status(row, kit.NOW) is Status.SLOW
+
+
+def test_a_restarted_listener_begins_anew(table, kit):
+    hear(table, kit.NOW, 50, 50)
+    row = hear(table, kit.NOW, 2, listener_id=4)
+    assert row.average_ns == 2 * NS_PER_MS
+    assert len(table) == 1
+
+
+def test_the_silent_are_forgotten_in_time(table, kit):
+    hear(table, kit.NOW, 1)
+    hear(table, kit.NOW + NS_PER_S, 1, address=BERT)
+    assert table.expire(kit.NOW + 30 * NS_PER_S) == []
+    assert table.expire(kit.NOW + 30 * NS_PER_S + 1) == [ANNA]
+    assert [row.address for row in table] == [BERT]
+    table.remove(BERT)
+    table.remove(BERT)
+    assert len(table) == 0
+
+
+def test_a_full_table_refuses_newcomers_and_keeps_who_is_there(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "LISTENERS_MAX", 3)
+    for port in range(5):
+        hear(table, kit.NOW, 1, address=("10.0.0.3", port))
+    assert len(table) == 3
+    assert table.refused == 2
+    row = hear(table, kit.NOW + NS_PER_S, 7, address=("10.0.0.3", 1))
+    assert row.last_heard_at == kit.NOW + NS_PER_S
+    assert hear(table, kit.NOW, 7, address=("10.0.0.3", 2), listener_id=9).report.listener_id == 9
+    assert table.refused == 2
+
+
+# --- cookies ----------------------------------------------------------------------------------------------------------
+
+
+@given(port=st.integers(0, 65_535), other=st.integers(0, 65_535), guess=st.integers(0, (1 << 64) - 1))
+def test_a_cookie_is_good_for_its_address_alone(port, other, guess):
+    cookies = Cookies(b"k" * 32)
+    cookie = cookies.of(("10.0.0.1", port))
+    assert 0 < cookie < 1 << 64
+    assert cookies.valid(cookie, ("10.0.0.1", port))
+    assert not cookies.valid(cookie, ("10.0.0.2", port))
+    assert cookies.valid(cookie, ("10.0.0.1", other)) == (port == other)
+    assert cookies.valid(guess, ("10.0.0.1", port)) == (guess == cookie)
+    assert not cookies.valid(0, ("10.0.0.1", port))
+
+
+def test_another_session_has_other_cookies():
+    assert Cookies(b"a" * 32).of(ANNA) != Cookies(b"b" * 32).of(ANNA)
+    assert Cookies(b"a" * 32).of(("10.0.0.1", 15000)) != Cookies(b"a" * 32).of(("10.0.0.11", 5000))

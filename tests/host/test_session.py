@@ -1,0 +1,504 @@
+import struct
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radiosync.config import Config
+from radiosync.host import listeners as listeners_module
+from radiosync.host.events import Finished, ListenerJoined, ListenerLeft, ListenerStatusChanged, SongStarted, SourceLate
+from radiosync.host.listeners import Status
+from radiosync.host.session import END_LINGER_NS, LATE_LEAD_NS, HostSession
+from radiosync.units import NS_PER_MS, NS_PER_S, ns_from_frames
+from radiosync.wire.codec import SOLICIT_BYTES, decode, encode
+from radiosync.wire.fields import MAGIC, sealed
+from radiosync.wire.messages import (
+    Announce,
+    Audio,
+    ByeReason,
+    Leave,
+    ListenerState,
+    Nack,
+    NackEntry,
+    Report,
+    Solicit,
+    SongInfo,
+)
+
+ANNA, BERT = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
+CHUNK = 1600  # frames: 0.2 s, 3200 bytes, three symbols
+LEAD_NS = NS_PER_S
+
+
+class Stage:
+    """A session whose driver wakes exactly when asked to, or so much later."""
+
+    def __init__(self, kit, *, seconds=1000.0, late_ns=0, feeds=True, **overrides):
+        defaults = {"radio_sync.buffer_duration": 2.0, "host.start_lead": 1.0, "host.history_linger": 1.0}
+        self.kit = kit
+        self.config = Config.load(None, defaults | overrides)
+        self.now = kit.NOW
+        self.session = HostSession(
+            self.config, kit.MONO, rng=Random(1), now=self.now, control_port=45_451, clock_port=45_452, name="den"
+        )
+        self.late_ns = late_ns
+        self.total = round(seconds * kit.MONO.rate)
+        self.fed = 0
+        self.feeds = feeds
+        self.sent = []
+        """Of every datagram: when, what it says, to whom."""
+        self.events = []
+
+    def turn(self):
+        while self.feeds and self.session.audio_wanted(self.now):
+            frames = min(self.session.chunk_frames, self.total - self.fed)
+            if frames <= 0:
+                self.session.end_of_audio(self.now)
+                break
+            self.session.add_audio(self.coded(frames), self.now)
+            self.fed += frames
+        self.session.handle_timeout(self.now)
+        for datagram in self.session.datagrams_to_send(self.now):
+            self.sent.append((self.now, decode(datagram.data), datagram.to))
+        while (event := self.session.next_event()) is not None:
+            self.events.append(event)
+
+    def coded(self, frames):
+        return self.kit.coded(frames, self.fed)
+
+    def run(self, seconds):
+        until, turns = self.now + round(seconds * NS_PER_S), 0
+        while True:
+            self.turn()
+            wake_at = self.session.next_timeout(self.now)
+            wanted_at = self.session.audio_wanted_at() if self.feeds else None
+            if wanted_at is not None:
+                wake_at = min(wake_at, wanted_at)
+            turns = turns + 1 if wake_at <= self.now else 0
+            assert turns < 3, "it spins"
+            if wake_at > until:
+                self.now = until
+                return self
+            self.now = max(self.now, wake_at) + self.late_ns
+
+    def of(self, kind, to=...):
+        return [
+            (at, message) for at, message, address in self.sent if isinstance(message, kind) and to in (..., address)
+        ]
+
+    def hear(self, message, source=ANNA):
+        self.session.receive_datagram(encode(message), source, self.now)
+
+    def cookie(self, address=ANNA):
+        """Let a listener solicit; return the cookie it is given."""
+        self.hear(Solicit(session=0, nonce=77), address)
+        self.turn()
+        return self.of(Announce, address)[-1][1].cookie
+
+    def ask(self, kind, address=ANNA, **values):
+        values = {"session": self.session.session, "cookie": self.cookie(address), "listener_id": 5} | values
+        if kind is Report:
+            plain = dict.fromkeys(Report.__slots__, 0) | {
+                "state": ListenerState.PLAYING,
+                "name": "anna",
+                "rtt_ns": NS_PER_MS,
+            }
+            values = plain | values
+        return kind(**values)
+
+
+@pytest.fixture(scope="session")
+def stage(kit):
+    return lambda **more: Stage(kit, **more)
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------
+
+
+def test_every_symbol_is_sent_once_in_order_and_early_enough(stage, kit):
+    it = stage(seconds=10.0).run(12)
+    audio = it.of(Audio)
+    assert [(m.chunk.seq, m.index) for _, m in audio] == [(seq, i) for seq in range(50) for i in range(3)]
+    assert all(to is None for _, message, to in it.sent if isinstance(message, Audio))
+    assert not any(message.repair for _, message in audio)
+    for at, message in audio:
+        assert message.chunk.play_at == kit.NOW + LEAD_NS + ns_from_frames(message.chunk.first_frame, kit.MONO.rate)
+        assert NS_PER_S // 2 < message.chunk.play_at - at <= it.config.radio_sync.buffer_ns
+    assert it.session.counters.symbols_sent == 150
+    assert it.session.counters.chunks_late == 0
+
+
+def test_who_waits_is_told_before_the_first_symbol(stage, kit):
+    it = stage().run(0.5)
+    first_audio = it.of(Audio)[0][0]
+    announced = [at for at, _ in it.of(Announce) if at < first_audio]
+    assert announced[0] == kit.NOW
+    assert first_audio >= kit.NOW + 100 * NS_PER_MS
+
+
+def test_a_full_buffer_is_kept_full_without_bursts(stage):
+    """The schedule is the music's: a loop that is never late has nothing to catch up."""
+    it = stage().run(20)
+    steady = [at for at, _ in it.of(Audio) if at > it.kit.NOW + 10 * NS_PER_S]
+    assert len(steady) == pytest.approx(10 * 15, abs=4)
+    assert max(Counter(steady).values()) == 1
+    gaps = [b - a for a, b in pairwise(steady)]
+    assert min(gaps) >= 200 * NS_PER_MS / 3 / 1.25 - 1
+
+
+def test_filling_is_faster_but_paced(stage):
+    it = stage().run(3)
+    filling = [at for at, _ in it.of(Audio)][:10]
+    gaps = [b - a for a, b in pairwise(filling)]
+    assert set(gaps) == {round(200 * NS_PER_MS / 3 / 4.0)}
+
+
+def test_memory_is_bounded(stage):
+    it = stage()
+    most = 0
+    for _ in range(40):
+        it.run(1)
+        most = max(most, it.session.memory_bytes())
+    assert most <= (2.0 + 1.0 + 0.6) * it.kit.MONO.rate * 2
+
+
+# --- announcements ----------------------------------------------------------------------------------------------------
+
+
+def test_announcements_say_where_the_stream_is(stage, kit):
+    it = stage(seconds=8.0).run(9.5)
+    sent_before = set()
+    for at, announce, _ in it.sent:
+        if isinstance(announce, Audio):
+            sent_before.add((announce.chunk.seq, announce.index))
+        if not isinstance(announce, Announce):
+            continue
+        assert sent_before >= {(seq, i) for seq in range(announce.next_seq) for i in range(3)}
+        assert (announce.next_seq, 2) not in sent_before
+        position = max(0, at - kit.NOW - LEAD_NS)
+        due = min(position * kit.MONO.rate // NS_PER_S // CHUNK, 40)
+        assert (announce.play_seq, announce.play_frame) == (due, due * CHUNK)
+        assert announce.sent_at == at
+        assert (announce.nonce, announce.cookie) == (0, 0)
+    assert it.of(Announce)[0][1].final_frame is None
+    assert it.of(Announce)[-1][1].final_frame == 64_000
+
+
+def test_the_end_is_announced_as_the_last_symbol_leaves(stage):
+    """Nothing comes after it that could show its loss, and there is little time left to ask."""
+    it = stage(seconds=8.0).run(10)
+    last = it.of(Audio)[-1][0]
+    soon = [m for at, m in it.of(Announce) if last < at < last + 250 * NS_PER_MS and m.next_seq == 40]
+    assert len(soon) >= 2
+
+
+def test_songs_are_announced_with_their_place(stage, kit):
+    it = stage().run(2)
+    _, info = it.of(SongInfo)[-1]
+    assert (info.song_id, info.first_frame, info.title) == (1, 0, "Song 1")
+    assert [event.song.song_id for event in it.events if isinstance(event, SongStarted)] == [1]
+
+
+# --- soliciting -------------------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_answered_at_once_to_its_asker_alone(stage):
+    it = stage().run(2)
+    before = len(it.sent)
+    it.hear(Solicit(session=0, nonce=4711))
+    it.turn()
+    answers = it.sent[before:]
+    assert [(type(message), to) for _, message, to in answers] == [(Announce, ANNA), (SongInfo, ANNA)]
+    assert answers[0][1].nonce == 4711
+    assert answers[0][1].cookie != 0
+    assert it.cookie(BERT) != it.cookie(ANNA)
+    assert it.cookie(ANNA) == answers[0][1].cookie
+
+
+def test_an_answer_weighs_at_most_three_times_the_question(stage, kit):
+    it = stage()
+    it.session._name = "語" * 100
+    it.coded = lambda frames: kit.coded(
+        frames, it.fed, 1 + it.fed // CHUNK, name="語" * 100, artist="語" * 100, album="語" * 100
+    )
+    it.run(2)
+    before = it.session.counters.bytes_sent
+    it.session.receive_datagram(encode(Solicit(session=0, nonce=1)), ANNA, it.now)
+    answer = [d for d in it.session.datagrams_to_send(it.now) if d.to == ANNA]
+    assert sum(len(d.data) for d in answer) <= 3 * SOLICIT_BYTES
+    assert it.session.counters.bytes_sent > before
+
+
+def test_a_question_for_another_session_is_not_answered(stage):
+    it = stage().run(1)
+    before = len(it.of(Announce, ANNA))
+    it.hear(Solicit(session=it.session.session ^ 1, nonce=1))
+    it.turn()
+    assert len(it.of(Announce, ANNA)) == before
+    assert it.session.counters.rejected == 1
+    it.hear(Solicit(session=it.session.session, nonce=1))
+    it.turn()
+    assert len(it.of(Announce, ANNA)) == before + 1
+
+
+def test_a_flood_of_questions_is_bounded(stage):
+    it = stage()
+    for port in range(10_000):
+        it.hear(Solicit(session=0, nonce=1), ("10.0.0.9", port))
+    assert len(list(it.session.datagrams_to_send(it.now))) <= 256 + 3
+
+
+# --- repairs ----------------------------------------------------------------------------------------------------------
+
+
+def repairs(it):
+    return [(m.chunk.seq, m.index, to) for _, m, to in it.sent if isinstance(m, Audio) and m.repair]
+
+
+def test_what_one_misses_it_is_sent_alone(stage):
+    it = stage().run(2)
+    it.hear(it.ask(Nack, entries=(NackEntry(seq=8, bitmap=0b101), NackEntry(seq=6, run=2))))
+    it.run(0.5)
+    assert sorted(repairs(it)) == [*((s, i, ANNA) for s in (6, 7) for i in range(3)), (8, 0, ANNA), (8, 2, ANNA)]
+    assert it.session.counters.repairs_unicast == 8
+    original = {(m.chunk.seq, m.index): m for _, m in it.of(Audio, None)}
+    for _, message in it.of(Audio, ANNA):
+        assert replace(message, repair=False) == original[message.chunk.seq, message.index]
+
+
+def test_what_two_miss_is_sent_to_all(stage):
+    it = stage().run(2)
+    nacks = [it.ask(Nack, address, entries=(NackEntry(seq=7, bitmap=0b10),)) for address in (ANNA, BERT)]
+    for nack, address in zip(nacks, (ANNA, BERT), strict=True):
+        it.hear(nack, address)
+    it.run(0.5)
+    assert repairs(it) == [(7, 1, None)]
+    assert it.session.counters.repairs_multicast == 1
+
+
+def test_what_is_not_there_is_not_sent(stage):
+    it = stage().run(6)
+    old, unsent = 0, it.session._next_seq_sent
+    entries = (NackEntry(seq=old, run=1), NackEntry(seq=unsent, run=50), NackEntry(seq=unsent - 1, bitmap=0b111000))
+    it.hear(it.ask(Nack, entries=entries))
+    it.run(0.5)
+    assert repairs(it) == []
+
+
+@pytest.mark.parametrize("kind", [Nack, Report, Leave])
+@pytest.mark.parametrize("fault", ["cookie", "none", "another's", "session"])
+def test_nobody_is_heard_without_cookie_and_session(stage, kind, fault):
+    it = stage().run(2)
+    values = {"entries": (NackEntry(seq=4, run=1),)} if kind is Nack else {}
+    if kind is Leave:
+        it.hear(it.ask(Report))
+    listeners = len(it.session.listeners)
+    wrong = {
+        "cookie": {"cookie": it.cookie() ^ 1},
+        "none": {"cookie": 0},
+        "another's": {"cookie": it.cookie(BERT)},
+        "session": {"session": it.session.session ^ 1},
+    }[fault]
+    before = it.session.counters.rejected
+    it.hear(it.ask(kind, **values, **wrong))
+    it.run(0.3)
+    assert it.session.counters.rejected == before + 1
+    assert repairs(it) == []
+    assert len(it.session.listeners) == listeners
+
+
+def test_one_nack_makes_a_bounded_amount_of_work(stage):
+    """256 entries of 4096 chunks each, over and over the same: what an honest listener asks for at once is far less."""
+    it = stage(**{"radio_sync.buffer_duration": 60.0, "host.start_lead": 1.0, "radio_sync.chunk_duration": 0.05})
+    it.run(20)
+    assert len(it.session._history) > 1000
+    asked = []
+    queue = it.session._repairs
+    real_ask = queue.ask
+    queue.ask = lambda seq, bitmap, *rest: (asked.append(bitmap.bit_count()), real_ask(seq, bitmap, *rest))[1]
+    it.hear(it.ask(Nack, entries=(NackEntry(seq=0, run=4096),) * 250))
+    assert 600 < sum(asked) < 2_000
+    assert len(asked) < 2_000
+
+
+# --- listeners --------------------------------------------------------------------------------------------------------
+
+
+def kinds(it, kind):
+    return [event for event in it.events if isinstance(event, kind)]
+
+
+def test_a_listener_comes_becomes_slow_falls_silent_and_is_forgotten(stage):
+    it = stage(**{"radio_sync.max_client_latency": 50.0, "radio_sync.slow_client_timeout": 10.0}).run(1)
+    it.hear(it.ask(Report))
+    it.turn()
+    assert kinds(it, ListenerJoined) == [ListenerJoined(name="anna", address=ANNA)]
+    it.hear(it.ask(Report, rtt_ns=200 * NS_PER_MS))
+    it.run(1)
+    it.run(12)
+    statuses = [event.status for event in kinds(it, ListenerStatusChanged)]
+    assert statuses == [Status.SLOW, Status.TIMEOUT]
+    assert kinds(it, ListenerLeft) == [ListenerLeft(name="anna", timed_out=True)]
+    assert len(it.session.listeners) == 0
+
+
+def test_leaving_is_told_apart(stage):
+    it = stage().run(1)
+    it.hear(it.ask(Report))
+    it.hear(it.ask(Leave))
+    it.hear(it.ask(Leave))
+    it.turn()
+    assert kinds(it, ListenerLeft) == [ListenerLeft(name="anna", timed_out=False)]
+
+
+def test_a_nack_is_a_sign_of_life(stage):
+    it = stage(**{"radio_sync.slow_client_timeout": 5.0}).run(1)
+    it.hear(it.ask(Report))
+    for _ in range(10):
+        it.run(2)
+        it.hear(it.ask(Nack, entries=()))
+    (row,) = it.session.listeners
+    assert row.nacks == 10
+    assert kinds(it, ListenerLeft) == []
+
+
+def test_who_is_refused_is_not_said_to_have_joined(stage, monkeypatch):
+    monkeypatch.setattr(listeners_module, "LISTENERS_MAX", 1)
+    it = stage().run(1)
+    it.hear(it.ask(Report))
+    for _ in range(3):
+        it.hear(it.ask(Report, BERT, name="bert"), BERT)
+    it.turn()
+    assert [event.name for event in kinds(it, ListenerJoined)] == ["anna"]
+    assert it.session.listeners.refused == 3
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_finishes_when_the_last_frame_has_been_played(stage, kit):
+    it = stage(seconds=3.0)
+    it.run(3.9)
+    assert it.session.final_frame == 24_000
+    assert not it.session.finished
+    it.run(0.3)
+    assert it.session.finished
+    assert kinds(it, Finished) == [Finished()]
+    assert it.session.audio_wanted_at() is None
+    assert it.session.position_frame(it.now) == 24_000
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_listener_that_still_plays_holds_up_the_end_a_little(stage, goes_on):
+    it = stage(seconds=3.0).run(3.8)
+    it.hear(it.ask(Report))
+    it.run(1)
+    assert not it.session.finished
+    if goes_on:
+        it.run(END_LINGER_NS / NS_PER_S)
+    else:
+        it.hear(it.ask(Report, state=ListenerState.ENDED))
+        it.run(0.2)
+    assert it.session.finished
+
+
+def test_an_empty_source_is_finished_at_once(stage):
+    it = stage(seconds=0.0).run(1.3)
+    assert it.session.finished
+    assert it.of(Audio) == []
+
+
+def test_the_good_bye_says_how_it_ends(stage):
+    it = stage(seconds=1.0).run(3)
+    bye = decode(it.session.bye(ByeReason.ENDED).data)
+    assert (bye.session, bye.reason, bye.final_frame) == (it.session.session, ByeReason.ENDED, 8_000)
+    assert decode(stage().session.bye(ByeReason.STOPPED).data).final_frame is None
+
+
+# --- a late source ----------------------------------------------------------------------------------------------------
+
+
+def test_a_late_source_leaves_a_gap_and_counts_it(stage, kit):
+    it = stage().run(3)
+    it.feeds = False
+    it.run(5)
+    it.feeds = True
+    it.run(3)
+    (late,) = kinds(it, SourceLate)
+    assert it.session.counters.source_gaps == 1
+    chunks = {m.chunk.seq: m.chunk for _, m in it.of(Audio)}
+    assert sorted(chunks) == list(range(len(chunks))), "no number is missing"
+    holes = [
+        (seq, chunks[seq + 1].first_frame - chunk.first_frame - chunk.frames)
+        for seq, chunk in chunks.items()
+        if seq + 1 in chunks and chunks[seq + 1].first_frame != chunk.first_frame + chunk.frames
+    ]
+    assert [frames for _, frames in holes] == [late.frames]
+    ((seq, _),) = holes
+    after = chunks[seq + 1]
+    first_sent = min(at for at, m in it.of(Audio) if m.chunk.seq == seq + 1)
+    assert after.play_at - first_sent >= LATE_LEAD_NS, "it can still reach everybody"
+    assert after.song_frame == chunks[seq].song_frame + chunks[seq].frames, "nothing of the song is lost"
+
+
+def test_a_loop_that_stalls_drops_what_can_no_longer_be_heard(stage, kit):
+    it = stage().run(5)
+    it.now += 4 * NS_PER_S
+    it.run(4)
+    assert it.session.counters.chunks_late > 0
+    for at, message in it.of(Audio):
+        assert message.chunk.play_at + ns_from_frames(message.chunk.frames, kit.MONO.rate) > at - 100 * NS_PER_MS
+    announce = it.of(Announce)[-1][1]
+    assert announce.next_seq > announce.play_seq
+
+
+@pytest.mark.parametrize("late_ms", [1, 20, 90])
+def test_a_loop_that_is_always_late_keeps_the_buffer(stage, late_ms):
+    it = stage(late_ns=late_ms * NS_PER_MS).run(30)
+    last = max(m.chunk.play_at for _, m in it.of(Audio))
+    assert last - it.now > 1.5 * NS_PER_S
+    assert it.session.counters.chunks_late == it.session.counters.source_gaps == 0
+
+
+# --- any bytes --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.binary(max_size=500), kind=st.integers(0, 255), own=st.booleans())
+def test_any_bytes_are_counted_and_nothing_else(stage, data, kind, own):
+    it = stage()
+    session = it.session.session if own else 5
+    framed = sealed(struct.pack("!HBBIQ", MAGIC, 1, kind, 0, session) + data)
+    for raw in (data, framed):
+        it.session.receive_datagram(raw, ANNA, it.now)
+    assert it.session.counters.rejected == 2
+    assert len(it.session.listeners) == 0
+    it.turn()
+    assert all(to is None for *_, to in it.sent)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 1 << 30))
+def test_no_listener_can_stop_it(stage, seed):
+    """It has a cookie and says anything."""
+    rng = Random(seed)
+    it = stage().run(1)
+    extreme = lambda bits: rng.choice([0, 1, rng.getrandbits(bits), (1 << bits) - 1])  # noqa: E731
+    for _ in range(10):
+        entries = tuple(
+            NackEntry(seq=extreme(32), run=rng.randrange(1, 4097))
+            if rng.random() < 0.5
+            else NackEntry(seq=extreme(32), bitmap=max(1, extreme(192)))
+            for _ in range(rng.randrange(5))
+        )
+        numbers = {name: extreme(32) for name in ("buffer_ms", "symbols_lost", "underruns", "listener_id")}
+        signed = {name: extreme(64) - (1 << 63) for name in ("rtt_ns", "sync_error_ns", "offset_bound_ns")}
+        it.hear(it.ask(Nack, entries=entries))
+        it.hear(it.ask(Report, name="\x1b[2J", state=rng.choice(list(ListenerState)), **numbers, **signed))
+        it.run(0.1)
+    assert it.session.counters.rejected == 0
+    assert it.of(Audio, None)
