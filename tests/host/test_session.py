@@ -467,7 +467,7 @@ def test_a_loop_that_is_always_late_keeps_the_buffer(stage, late_ms):
 # --- any bytes --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=500), kind=st.integers(0, 255), own=st.booleans())
 def test_any_bytes_are_counted_and_nothing_else(stage, data, kind, own):
     it = stage()
@@ -481,7 +481,7 @@ def test_any_bytes_are_counted_and_nothing_else(stage, data, kind, own):
     assert all(to is None for *_, to in it.sent)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1 << 30))
 def test_no_listener_can_stop_it(stage, seed):
     """It has a cookie and says anything."""

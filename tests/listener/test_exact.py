@@ -58,7 +58,7 @@ def test_block_after_block_is_handed_out_when_its_first_frame_is_due(make, kit):
     assert (playout.concealed_frames, playout.gaps) == (0, 0)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     lost=st.sets(st.integers(0, 39)),
     start=st.integers(0, 7000),

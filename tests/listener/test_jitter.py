@@ -89,7 +89,7 @@ def test_late_chunks_are_not_taken(buffer, chunk):
     assert add(buffer, chunk(3)) == [Added.LATE] * 4, "the floor never sinks"
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     lost=st.sets(st.integers(0, 39), max_size=12),

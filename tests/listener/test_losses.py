@@ -32,7 +32,7 @@ def test_what_comes_out_of_order_changes_nothing():
     assert losses.next_timeout() is None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 1 << 20))
 def test_every_chunk_is_looked_at_exactly_once_and_never_early(seed):
     rng = Random(seed)

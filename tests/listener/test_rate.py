@@ -80,7 +80,7 @@ def test_what_the_feed_forward_leaves_is_nothing():
     assert max(abs(u - mean) for u in late) < 25e-6
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(errors=st.lists(st.floats(-1e10, 1e10), max_size=80), elapsed_ns=st.integers(0, NS_PER_S))
 def test_correction_and_its_rise_are_bounded_whatever_comes(errors, elapsed_ns):
     controller = RateController(RESYNC_NS)

@@ -341,7 +341,7 @@ def forged(seed, session, kit):
     ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=300), kind=st.integers(0, 255))
 def test_any_bytes_are_counted_and_nothing_else(kit, data, kind):
     listener = ListenerSession(Config(), rng=Random(1), now=kit.START, name="k")
@@ -354,7 +354,7 @@ def test_any_bytes_are_counted_and_nothing_else(kit, data, kind):
 
 
 @pytest.mark.parametrize("playing", [False, True])
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1 << 30))
 def test_forged_messages_never_raise(kit, world, playing, seed):
     """A forger that knows session and address can spoil the music, but nothing may stop the program."""
@@ -375,7 +375,7 @@ def test_forged_messages_never_raise(kit, world, playing, seed):
         it.now += 7 * NS_PER_MS
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1 << 30))
 def test_a_host_that_answers_nonsense_never_raises(kit, seed):
     """It is the host that was asked: nothing says that its values make sense."""

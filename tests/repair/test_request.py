@@ -166,7 +166,7 @@ def test_whole_chunks_in_a_row_are_one_entry():
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(data=st.data(), per_chunk=st.integers(1, 192))
 def test_what_is_asked_fits_a_datagram_and_a_budget(data, per_chunk):
     bitmaps = st.just(WHOLE) | st.integers(1, (1 << 192) - 1)
@@ -252,7 +252,7 @@ def test_too_many_wants_are_refused_and_counted():
     assert requests.overflows == 3
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     loss=st.floats(0, 0.6),
     seed=st.integers(0, 10_000),

@@ -167,7 +167,7 @@ def test_a_share_of_nothing_is_no_repairs():
     assert drive(queue, START + 2 * NS_PER_S, START + 3 * NS_PER_S) == []
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(each=st.integers(20, 500), total=st.integers(20, 500), seed=st.integers(0, 1000))
 def test_no_pattern_of_questions_gets_more_than_the_budgets(each, total, seed):
     rng = Random(seed)

@@ -243,7 +243,7 @@ EVERY = {
 
 
 @pytest.mark.parametrize("name", sorted(EVERY))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_decode_inverts_encode(name, data):
     message = data.draw(EVERY[name])
@@ -266,20 +266,20 @@ def accepts(data):
     return True
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(st.binary(max_size=1500))
 def test_random_bytes_are_refused(data):
     assert not accepts(data)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 @given(kind=u8, session=st.binary(min_size=8, max_size=8), body=st.binary(max_size=300))
 def test_random_bodies_behind_a_right_header_raise_nothing_else(kind, session, body):
     accepts(sealed(struct.pack("!HBBI", MAGIC, 1, kind, 0) + session + body))
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(where=st.integers(0, 2000), raw=st.binary(min_size=1, max_size=12))
 def test_changed_fields_with_a_right_crc_raise_nothing_else(name, where, raw):
     whole = golden(name)
