@@ -21,6 +21,7 @@ RATE = 48_000
 LEAD_S = 3.0  # the host's before the listeners
 SPARE_S = 8  # of signal after the end
 STOP_S = 6.0
+READINGS = 20
 Json = dict[str, Any]
 System = Radiosync | Snapcast
 
@@ -57,6 +58,15 @@ class Scenario:
 def raw_ns() -> int:
     """Read the clock that the cards live by."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+
+
+def real_minus_raw_ns() -> int:
+    """Return CLOCK_REALTIME minus the cards' clock, from the narrowest of some bracketed readings."""
+    brackets = []
+    for _ in range(READINGS):
+        before, real, after = raw_ns(), time.time_ns(), raw_ns()
+        brackets.append((after - before, real - (before + after) // 2))
+    return min(brackets)[1]
 
 
 def of(values: list[float], i: int) -> float:
@@ -102,7 +112,7 @@ class Run:
         with self.system.fed(self.place, RATE):
             self._start("host", ["ip", "netns", "exec", self.lan.host, *self.system.host(self.place)])
             time.sleep(LEAD_S)
-            host_minus_machine_ns = time.time_ns() - raw_ns()
+            host_minus_machine_ns = real_minus_raw_ns()  # the host's clock is the raw one, set by UTC at its start
             for i in range(scenario.listeners):
                 self._listen(i)
             if scenario.busy:
