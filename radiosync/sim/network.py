@@ -37,9 +37,10 @@ class LinkSettings:
     reorder: float = 0.0
     """The share that is held back by up to `reorder_ns` while others overtake."""
     reorder_ns: int = 5 * NS_PER_MS
-    burst_enter: float = 0.0
-    """The chance, per datagram, that a burst of losses begins; it ends with `burst_leave`."""
-    burst_leave: float = 0.25
+    burst_every_ns: int = 0
+    """The mean time between bursts of losses; 0 for none.  Bursts pass with time, not with datagrams."""
+    burst_ns: int = 50 * NS_PER_MS
+    """How long one lasts, in the mean; both are distributed exponentially."""
     burst_loss: float = 1.0
     bits_per_s: int = 0
     """Of a bottleneck; 0 for none."""
@@ -68,7 +69,8 @@ class Direction:
         self.settings = settings
         self.counters = LinkCounters()
         self._rng = rng
-        self._in_burst = False
+        self._in_burst = True
+        self._burst_until = 0
         self._last_at = 0
         self._free_at = 0
         self._on_way: list[int] = []
@@ -107,9 +109,11 @@ class Direction:
     def _is_lost(self, at: TrueNs, multicast: bool) -> bool:
         settings, rng = self.settings, self._rng
         lost = False
-        if settings.burst_enter:
-            changes = rng.random() < (settings.burst_leave if self._in_burst else settings.burst_enter)
-            self._in_burst ^= changes
+        if settings.burst_every_ns:
+            while self._burst_until <= at:
+                self._in_burst = not self._in_burst
+                mean_ns = settings.burst_ns if self._in_burst else settings.burst_every_ns
+                self._burst_until += 1 + round(rng.expovariate(1.0) * mean_ns)
             lost = self._in_burst and rng.random() < settings.burst_loss
         if settings.loss:
             lost |= rng.random() < settings.loss

@@ -71,7 +71,9 @@ class _Cast:
             self.world.at(start_at, lambda machine=machine, dac=dac: self.start_listener(machine, dac))  # type: ignore[misc]
 
     def start_listener(self, machine: Machine, dac: DacSettings | None) -> None:
-        self.listeners[machine.name] = self.world.start_listener(machine, dac)
+        running = self.listeners.get(machine.name)
+        if running is None or running.stopped:  # two restarts may overlap
+            self.listeners[machine.name] = self.world.start_listener(machine, dac)
 
     def plan(self, fault: Fault) -> None:
         """Plan what a fault does; outages are the links' own business."""

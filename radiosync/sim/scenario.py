@@ -100,13 +100,15 @@ class Fault:
 class Limits:
     """What must hold; None is not checked.
 
-    That frames are the right ones and come once and in order is checked always, and so are the bounds of every queue.
+    That frames are the right ones and come once and in order is checked always.
     """
 
     complete: bool = False
     """Every exact sink gets every frame of the last session, from its own first one to the last."""
     from_first_frame: bool = False
     """And that first one is the music's."""
+    past_end_s_max: float = 0.0
+    """How much silence an exact sink may get after the last frame, where the news of the end was lost."""
     silent_frames_max: int | None = 0
     """Frames that an exact sink was given silence for, or a sound card had to conceal, over all listeners."""
     start_s_max: float | None = None
@@ -124,6 +126,8 @@ class Limits:
     underruns_max: int | None = None
     hard_resyncs_max: int | None = None
     nacks_max: int | None = None
+    overflows_max: int | None = 0
+    """Of the listeners' queues, each of which has an end and a rule for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.scenario import Fault, Limits, Listeners, Scenario, Stream
-from radiosync.units import NS_PER_MS
+from radiosync.units import NS_PER_MS, NS_PER_S
 
 CALM_S = 5.0  # at the beginning and at the end, so that everybody has come and can recover
+OVERFLOWS_MAX = 500  # after a stall a receive buffer's worth comes at once
 
 
 def draw(seed: int) -> Scenario:
@@ -35,7 +36,7 @@ def draw(seed: int) -> Scenario:
             "radio_sync.buffer_duration": buffer_s,
             "radio_sync.chunk_duration": rng.choice((0.02, 0.1, 0.5)) if buffer_s > 1.5 else 0.02,
         },
-        limits=Limits(complete=True, silent_frames_max=None),
+        limits=Limits(complete=True, silent_frames_max=None, past_end_s_max=6.0, overflows_max=OVERFLOWS_MAX),
     )
 
 
@@ -64,8 +65,8 @@ def _link(rng: Random) -> LinkSettings:
         duplicate=rng.choice((0.0, 0.02, 0.2)),
         reorder=rng.choice((0.0, 0.02, 0.2)),
         reorder_ns=round(rng.uniform(1, 50) * NS_PER_MS),
-        burst_enter=rng.choice((0.0, 0.0, 0.005)),
-        burst_leave=rng.choice((0.05, 0.3)),
+        burst_every_ns=rng.choice((0, 0, 2 * NS_PER_S)),
+        burst_ns=round(rng.choice((20, 300)) * NS_PER_MS),
     )
 
 

@@ -1,3 +1,4 @@
+import itertools
 from random import Random
 
 from radiosync.sim.network import Direction, LinkSettings, Network
@@ -36,14 +37,11 @@ def test_multicast_loss_spares_unicast():
 
 
 def test_bursts_are_as_long_and_as_frequent_as_told():
-    direction, arrivals = pass_many(40_000, burst_enter=0.01, burst_leave=0.25)
-    runs, length = [], 0
-    for each in arrivals:
-        if each and length:
-            runs.append(length)
-        length = 0 if each else length + 1
-    assert 3.5 < sum(runs) / len(runs) < 4.5, "1 / burst_leave"
-    assert 0.03 < direction.counters.lost / 40_000 < 0.05, "enter / (enter + leave)"
+    # 100 s, a datagram every ms: bursts of 20 ms, 180 ms of peace between them.
+    direction, arrivals = pass_many(100_000, burst_every_ns=180_000_000, burst_ns=20_000_000)
+    bursts = sum(bool(each) and not before for before, each in itertools.pairwise(arrivals))
+    assert 450 < bursts < 550
+    assert 0.085 < direction.counters.lost / 100_000 < 0.115
 
 
 def test_an_outage_loses_everything_and_nothing_else():

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from radiosync.audio.codec import ChunkCodec, Codec
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.sim.devices import SimSource
+
+FORMATS = [AudioFormat(8000, channels, sample) for channels in (1, 2, 3) for sample in SampleFormat]
+
+
+@pytest.mark.parametrize("audio", FORMATS, ids=str)
+def test_what_the_source_hands_out_is_what_it_says_is_true(audio):
+    source = SimSource(audio, (1000, 777), salt=5)
+    at, songs = 0, []
+    while (coded := source.next(300, Codec.PCM)) is not None:
+        decoded = ChunkCodec().decode(coded.codec, coded.data, audio, coded.frames)
+        assert np.array_equal(decoded, source.samples(at, coded.frames))
+        songs.append((coded.song.song_id, coded.song_frame, coded.frames))
+        at += coded.frames
+    assert songs == [
+        (1, 0, 300),
+        (1, 300, 300),
+        (1, 600, 300),
+        (1, 900, 100),
+        (2, 0, 300),
+        (2, 300, 300),
+        (2, 600, 177),
+    ]
+
+
+@pytest.mark.parametrize("sample", [SampleFormat.S16, SampleFormat.S24, SampleFormat.S32])
+def test_no_frame_is_silence_or_like_its_neighbours(sample):
+    source = SimSource(AudioFormat(8000, 1, sample), (1,))
+    samples = source.samples(32_000, 2000)[:, 0].astype(np.int64)
+    assert (samples != 0).all()
+    assert (np.diff(samples) != 0).all()
+
+
+def test_gaps_are_silence_and_move_what_follows():
+    source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
+    source.next(10, Codec.PCM)
+    source.next(10, Codec.PCM)
+    source.leave_gap(5)
+    assert list(source.samples(8, 10)[:, 0]) == [9, 10, 0, 0, 0, 0, 0, 11, 12, 13]
+    assert source.source_frame(9) == 9
+    assert source.source_frame(15) == 10
+    source.next(10, Codec.PCM)
+    source.leave_gap(3)
+    assert list(source.samples(23, 7)[:, 0]) == [19, 20, 0, 0, 0, 21, 22]
+    assert source.end_frame == 108
+
+
+def test_a_position_is_read_back_from_two_samples():
+    source = SimSource(AudioFormat(8000, 2, SampleFormat.F32), (100_000,), salt=77)
+    frames = np.arange(12_345, 12_345 + 3000)
+    samples = source.samples(12_345, 3000).astype(np.float64)
+    off = (source.position_modulo(samples[:, 0], samples[:, 1]) - frames) % source.period_frames
+    off = np.minimum(off, source.period_frames - off)
+    assert off.max() < 5e-5, "in frames: 6 ns"
