@@ -1,0 +1,199 @@
+"""PROTOCOL.md and the code say the same: its tables are read and compared, so that the page can't go stale."""
+
+import io
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from radiosync.audio.codec import ChunkCodec, Codec
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.config import NetworkConfig
+from radiosync.host import listeners
+from radiosync.repair import request, respond
+from radiosync.timeline import PlayState
+from radiosync.wire import codec, fields, messages
+from radiosync.wire.messages import ByeReason, Kind, ListenerState
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "radiosync" / "wire" / "PROTOCOL.md").read_text(encoding="utf-8")
+
+CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q", "crc": "4x"}
+STRUCTS = {
+    "header": fields.HEADER,
+    "timeline": fields.TIMELINE,
+    "announce": codec._ANNOUNCE,
+    "song": codec._SONG,
+    "audio": codec._CHUNK,
+    "bye": codec._BYE,
+    "ask": codec._ASK,
+    "nack_entry": codec._NACK_ENTRY,
+    "report": codec._REPORT,
+}
+BEGINS = dict.fromkeys(["header", "nack_entry", "flac"], 0) | dict.fromkeys(["timeline", "solicit", "ask"], 16)
+BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye"], 44) | {"report": 32}
+TEXTS = {"announce": [codec.NAME_MAX], "song": [codec.TAG_MAX] * 3, "report": [codec.NAME_MAX]}
+
+
+def rows(mark):
+    """Return the cells of the table behind a mark."""
+    _, found, rest = PAGE.partition(f"<!-- {mark} -->\n")
+    assert found, f"the page has no {mark}"
+    lines = rest.splitlines()
+    table = lines[2 : next(i for i, line in enumerate(lines) if not line.startswith("|"))]
+    assert table
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def fixed(name):
+    """Return the rows of fixed size as (offset, size, type, field)."""
+    return [
+        (int(offset), int(size), kind, field)
+        for offset, size, kind, field, *_ in rows(f"table: {name}")
+        if kind not in ("text", "bytes")
+    ]
+
+
+def code(kind, size):
+    return f"{size}x" if kind == "zero" else CODES[kind]
+
+
+def layout(name):
+    return struct.Struct("!" + "".join(code(kind, size) for _, size, kind, _ in fixed(name)))
+
+
+def expanded(form):
+    """Return a struct's format with every count written out."""
+    return re.sub(r"(\d+)(\w)", lambda m: m[2] * int(m[1]), form.lstrip("!>"))
+
+
+def golden(name):
+    text = (Path(__file__).parent / "golden" / f"{name}.hex").read_text(encoding="ascii")
+    return bytes.fromhex(text)
+
+
+@pytest.mark.parametrize("name", sorted(BEGINS))
+def test_offsets_and_sizes_add_up(name):
+    position = BEGINS[name]
+    for offset, size, kind, field in fixed(name):
+        assert offset == position, field
+        assert size == struct.calcsize("!" + code(kind, size)), field
+        position += size
+    for offset, *_ in [row for row in rows(f"table: {name}") if row[2] in ("text", "bytes")][:1]:
+        assert int(offset) == position
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTS))
+def test_the_tables_are_the_structs_of_the_code(name):
+    assert expanded(layout(name).format) == expanded(STRUCTS[name].format)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_texts_are_as_long_as_they_may_be(name):
+    sizes = [size for _, size, kind, *_ in rows(f"table: {name}") if kind == "text"]
+    assert sizes == [f"1+{longest}" for longest in TEXTS[name]]
+
+
+def test_every_table_is_compared():
+    marked = set(re.findall(r"<!-- table: (\w+) -->", PAGE))
+    assert marked == set(STRUCTS) | {"solicit", "flac"} == set(BEGINS)
+
+
+@pytest.mark.parametrize("enum", [Kind, PlayState, SampleFormat, Codec, ByeReason, ListenerState])
+def test_values_are_those_of_the_code(enum):
+    assert {name: int(value) for name, value, *_ in rows(f"values: {enum.__name__}")} == {m.name: m.value for m in enum}
+
+
+def test_who_sends_what():
+    for name, value, sender, _ in rows("values: Kind"):
+        assert sender == ("host" if int(value) < 16 else "listener"), name
+
+
+def test_limits_are_those_of_the_code():
+    for name, value, _ in rows("limits"):
+        assert int(value) == next(getattr(m, name) for m in (codec, fields, messages) if hasattr(m, name)), name
+
+
+@pytest.mark.parametrize("name", ["announce", "song", "audio", "bye", "solicit", "nack", "report", "leave"])
+def test_a_decoder_written_from_the_page_reads_the_golden_datagrams(name):
+    """Each field is found where the page says, under the name that it has in the code."""
+    data, message = golden(name), codec.decode(golden(name))
+    tables = {"solicit": ["solicit"], "nack": ["ask"], "leave": ["ask"], "report": ["ask", "report"]}
+    seen = {}
+    for table in ["header", *tables.get(name, ["timeline", name])]:
+        values = iter(layout(table).unpack_from(data, BEGINS[table]))
+        for _, _, kind, field in fixed(table):
+            if kind not in ("zero", "crc"):
+                seen[table, field] = next(values)
+    owners = {"timeline": lambda: message.timeline, "audio": lambda: message.chunk}
+    for (table, field), value in seen.items():
+        owner = owners.get(table, lambda: message)()
+        if table == "header":
+            expected = {"magic": 0x5253, "version": 1, "kind": Kind[name.upper()], "session": message.session}[field]
+        elif field in ("rate", "channels", "sample"):
+            expected = getattr(message.format, field)
+        elif field == "flags":
+            expected = int(message.repair)
+        elif field == "index":
+            expected = message.index
+        else:
+            expected = getattr(owner, field)
+        assert value == (fields.UNKNOWN if expected is None else expected), field
+
+
+def test_the_bitmap_is_laid_out_as_the_page_says():
+    data, position, entries = golden("nack"), 32, []
+    while position < len(data):
+        seq, run, count = layout("nack_entry").unpack_from(data, position)
+        raw = data[position + 7 : position + 7 + count]
+        bits = [i for i in range(8 * count) if raw[i // 8] >> i % 8 & 1]
+        entries.append((seq, run, sum(1 << i for i in bits)))
+        position += 7 + count
+    assert entries == [(e.seq, e.run, e.bitmap) for e in codec.decode(data).entries]
+
+
+def test_the_example_is_the_golden_datagram():
+    lines = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+)  ", PAGE, re.MULTILINE)
+    data = b"".join(bytes.fromhex(raw) for _, raw in lines)
+    assert data == golden("audio")
+    position = 0
+    for offset, raw in lines:
+        assert int(offset, 16) == position
+        position += len(bytes.fromhex(raw))
+
+
+@pytest.mark.parametrize("sample", [SampleFormat.S16, SampleFormat.S24])
+def test_flac_is_decoded_with_the_header_of_the_page(sample):
+    audio = AudioFormat(44_100, 2, sample)
+    rng = np.random.default_rng(2)
+    music = np.cumsum(rng.integers(-50, 50, (22_050, 2)), axis=0).astype(sample.dtype) << (8 if sample == 2 else 0)
+    used, coded = ChunkCodec().encode(music, audio, Codec.FLAC)
+    assert used is Codec.FLAC
+    constants = {field: text for _, _, _, field, text in rows("table: flac")}
+    bits = 8 * sample.wire_bytes
+    names = {"rate": audio.rate, "channels": audio.channels, "bits": bits, "frames": len(music)}
+    values = [eval(text.split(",")[0].split(":")[0], {}, names) for field, text in constants.items() if field]
+    header = layout("flac").pack(*values)
+    assert len(header) == 42
+    with soundfile.SoundFile(io.BytesIO(header + coded)) as file:
+        assert (file.samplerate, file.channels, file.frames) == (44_100, 2, 22_050)
+        assert np.array_equal(file.read(dtype=sample.dtype.name, always_2d=True), music)
+
+
+def test_the_page_names_no_port_or_time_that_the_code_denies():
+    network = NetworkConfig()
+    assert f"{network.group} and {network.port}" in PAGE
+    assert (network.control_port, network.clock_port) == (network.port + 1, network.port + 2)
+    assert f"carry DSCP {network.dscp_clock}, the\nothers {network.dscp_audio}; the TTL is {network.ttl}" in PAGE
+    for text in (
+        f"per {request.TICK_NS // 10**6} ms",
+        f"{request.SYMBOLS_ASKED_MAX} symbols",
+        f"gathers questions for {respond.GATHER_NS // 10**6} ms",
+        f"less than {respond.GATHER_URGENT_NS / 10**9:g} s left",
+        f"within {respond.HOLD_OFF_NS // 10**6} ms",
+        f"silent for {listeners.SILENCE_NS // 10**9} s",
+    ):
+        assert text in PAGE, text
