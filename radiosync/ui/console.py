@@ -11,7 +11,12 @@ from radiosync.listener import events as listener
 
 
 def say(line: str) -> None:
-    """Print a line; standard output belongs to `pipe:-`."""
+    """Print a line; standard output belongs to `pipe:-`.
+
+    File names and what comes from the network may hold line ends and commands to the terminal: they are shown, not
+    obeyed.
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     # One write, or the lines of two threads would run into each other.  That nobody reads them must not stop the music.
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:

@@ -30,6 +30,13 @@ def test_a_line_is_one_write_so_that_threads_do_not_mix(monkeypatch: pytest.Monk
     assert terminal.writes == ["one\n", "warning: two\n"]
 
 
+def test_a_terminal_takes_no_orders_from_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Writes()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    console.say("♪ Tune\n\x1b[2J\udcff – é")
+    assert terminal.writes == ["♪ Tune\\n\\x1b[2J\\udcff – é\n"]
+
+
 def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
