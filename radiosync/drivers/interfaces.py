@@ -38,6 +38,18 @@ def find_interface(wanted: str, group: str) -> Interface:
     return Interface(wanted)
 
 
+def find_address(host: str) -> str:
+    """Return the IPv4 address of `host`, a name or an address; asked once, because asking takes time.
+
+    Raises NetworkError where there is none.
+    """
+    try:
+        return socket.gethostbyname(host)
+    except (OSError, UnicodeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no name that can be looked up"
+        raise NetworkError(f"host {host}: it can't be found ({reason}); check the name, or give its address") from None
+
+
 def _default(group: str) -> Interface:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -10,7 +10,7 @@ from radiosync.config import Config
 from radiosync.drivers.clocks import local_now
 from radiosync.drivers.device_sink import DeviceSink
 from radiosync.drivers.file_sinks import Sink, open_sink
-from radiosync.drivers.interfaces import Interface
+from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.udp import open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
@@ -45,7 +45,7 @@ class ListenerDriver:
         ttl, dscp = network.ttl, network.dscp_clock
         self._control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
         self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
-        self._anyone = (listener.host or network.group, network.control_port)
+        self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name)
         self._waiter = Waiter()
         for readable in (self._time, self._control, self._group_port):

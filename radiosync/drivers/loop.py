@@ -72,12 +72,23 @@ class StatsFile:
                 raise UserError(f"{path}: can't write statistics there: {error.strerror}") from None
 
     def write(self, values: dict[str, Any]) -> None:
-        """Write one line, visible at once."""
-        if self._file is not None:
+        """Write one line, visible at once.
+
+        Raises UserError, once, where that fails: a run that was to be measured and was not has failed.
+        """
+        if self._file is None:
+            return
+        try:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
+        except OSError as error:
+            path = self._file.name
+            self.close()
+            raise UserError(f"{path}: writing the statistics failed: {error.strerror}") from None
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what could not be written before, and was said
+                file.close()

@@ -69,6 +69,8 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def _expand(value: str, warn: Warn) -> Iterator[Entry]:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
         raise SourceError(f"{value}: is a network address, which can't be played; name a file, folder or playlist")
+    if not value:
+        raise SourceError("a source without a name; name a sound file, a folder or a playlist")
     path = Path(value).expanduser() if value.startswith("~") else Path(value)
     try:
         path.stat()

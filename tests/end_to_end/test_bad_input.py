@@ -78,6 +78,11 @@ def test_a_file_without_music(kind: str, song: Path) -> None:
     assert "song.wav" in refusal("host", "--source", str(song), *NOWHERE)
 
 
+def test_names_of_several_lines_and_of_none(tmp_path: Path) -> None:
+    assert r"no\nsuch" in refusal("host", "--source", str(tmp_path / "no\nsuch"), *NOWHERE)
+    assert "without a name" in refusal("host", "--source", "", *NOWHERE)
+
+
 def test_a_folder_without_music(tmp_path: Path) -> None:
     (tmp_path / "cover.jpg").write_bytes(b"x")
     assert "without music" in refusal("host", "--source", str(tmp_path), *NOWHERE)
@@ -130,6 +135,12 @@ def test_an_unknown_interface(song: Path) -> None:
             line = refusal(*command, "--interface", interface, "--duration", "0")
             assert interface in line
             assert "lo (127.0.0.1)" in line
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "den..local"])
+def test_a_host_that_cannot_be_found(name: str) -> None:
+    """Names that no resolver takes, so that nobody is asked."""
+    assert f"host {name}: " in refusal("listen", "--output", "null", "--host", name, *NOWHERE)
 
 
 @pytest.mark.parametrize("which", ["control_port", "clock_port"])
@@ -291,6 +302,15 @@ def test_a_full_disk(party: Party, song: Path) -> None:
     assert re.fullmatch(r"radiosync: /dev/full: .*No space left.*", listener.lines[-1][1])
     assert "Traceback" not in listener.text
     assert host.wait_end() == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_for_the_statistics(song: Path) -> None:
+    for command in (["host", "--source", str(song)], ["listen", "--output", "null"]):
+        done = run(*command, "--stats-json", "/dev/full", *NOWHERE)
+        assert done.returncode == 1
+        assert re.search(r"^radiosync: /dev/full: .*No space left.*\n\Z", done.stderr, re.MULTILINE)
+        assert "Traceback" not in done.stderr
 
 
 def test_a_pipe_whose_reader_goes_away(party: Party, tmp_path: Path) -> None:
