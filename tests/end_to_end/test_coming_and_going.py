@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from party import ENDED, Listener, Party, assert_same, read_wav, write_song
+from party import ENDED, Listener, Party, assert_same, now_ns, read_wav, write_song
 
 AUDIO = (44_100, 2, "PCM_16")
 RATE = AUDIO[0]
@@ -148,10 +148,13 @@ def test_signals_while_nobody_plays(party: Party) -> None:
         assert listener.wav.exists()
 
 
-def test_duration_ends_both(party: Party, tmp_path: Path) -> None:
+def test_a_duration_ends_each(party: Party, tmp_path: Path) -> None:
     write_song(tmp_path / "song.wav", *AUDIO, 30)
-    listener = party.listener(args=["--duration", "3"])
+    brief = party.listener(args=["--duration", "1"])
+    assert brief.wait_end() == 0
+    assert now_ns() - brief.started_at >= NS_PER_S
+    listener = party.listener()
     host = party.host(tmp_path / "song.wav", args=["--duration", "2"])
-    assert host.wait_end() == 0
-    assert listener.wait_end() == 0
     listener.wait_line(GOOD_BYE)
+    assert host.wait_end() == 0
+    assert now_ns() - host.started_at >= 2 * NS_PER_S

@@ -52,6 +52,7 @@ class Attacker:
         self._mouth = udp.open_unicast(LOOPBACK, 0, group_ttl=1, dscp=0)
         self.heard: list[bytes] = [ntp.request(1)]
         self.answers: list[bytes] = []
+        self.fresh: list[bytes] = []
         self.thrown = 0
         self._announced: Announce | None = None
 
@@ -60,7 +61,10 @@ class Attacker:
             port.close()
 
     def listen(self) -> None:
-        """Take in what the group says; repeat every question in the listeners' place, and keep the answers."""
+        """Take in what the group says; repeat every question in the listeners' place, and keep the answers.
+
+        The `fresh` ones are to be passed on at once: an answer with somebody else's cookie, while the question is open.
+        """
         for ear in self._ears:
             for data, _ in ear.receive():
                 if data[3:4] == encode(Solicit(session=0, nonce=1))[3:4]:
@@ -69,7 +73,8 @@ class Attacker:
                     self.heard.append(data)
         self._mouth.send(encode(Solicit(session=0, nonce=7)), ("127.0.0.1", self._party.control_port))
         self._mouth.send(ntp.request(self.rng.getrandbits(64)), ("127.0.0.1", self._party.clock_port))
-        for data, _ in self._mouth.receive():
+        self.fresh = [data for data, _ in self._mouth.receive()]
+        for data in self.fresh:
             if len(self.answers) < HEARD_MAX:
                 self.answers.append(data)
             try:
@@ -126,6 +131,8 @@ def attack(attacker: Attacker, targets: Callable[[], set[Address]]) -> Iterator[
             while not done.is_set():
                 attacker.listen()
                 for to in targets():
+                    for data in attacker.fresh:
+                        attacker.throw(data, to)
                     attacker.throw(attacker.missile(), to, from_new_port=attacker.rng.randrange(8) == 0)
                     done.wait(1 / THROWN_PER_S)
         except BaseException as error:  # a dead attacker would be a test that proves nothing
