@@ -52,7 +52,7 @@ class Scenario:
             for event in self.events
             for k in range(event.get("times", 1))
         ]
-        return sorted(events, key=lambda e: e["at"])
+        return sorted((e for e in events if e["at"] < self.seconds), key=lambda e: e["at"])
 
 
 def raw_ns() -> int:
@@ -132,6 +132,7 @@ class Run:
             for i in range(scenario.listeners):
                 self._stop(f"listener{i}")
             self._stop("host")
+        restarted = {f"listener{e['listener']}" for e in self.events if e["what"] == "restart"}
         elapsed = machine_after["at"] - machine_before["at"]
         spun_s = idle_after.cpu_s - idle_before.cpu_s
         return {
@@ -149,7 +150,7 @@ class Run:
             "died": died,
             "play_at_zero": self.system.play_at_zero(self.place, host_minus_machine_ns),
             "stats": [self._stats(i) for i in range(scenario.listeners)],
-            "resources": {name: after[name].since(before[name]) for name in watched},
+            "resources": {name: after[name].since(before[name]) for name in watched if name not in restarted},
             "machine": {
                 "busy_cores": round((machine_after["busy_s"] - machine_before["busy_s"] - spun_s) / elapsed, 2),
                 "steal_percent": round((machine_after["steal_s"] - machine_before["steal_s"]) / elapsed * 100, 2),
@@ -163,7 +164,7 @@ class Run:
             command += ["unshare", "--time", "--monotonic", str(ahead_s)]
         if ppm := of(self.scenario.clock_ppm, i):
             command += ["env", f"LD_PRELOAD={cards.library('skew')}", f"LAB_SKEW_PPM={ppm}"]
-        place = Place(self.folder, self.lan.host_ip, i, self.lan.ip(i))
+        place = Place(self.folder, self.lan.host_ip, i, self.lan.ip(i), len(self.starts[i]))
         self.starts[i].append(raw_ns())
         self._start(f"listener{i}", command + self.system.listener(place), self._cards[i])
 
@@ -193,11 +194,12 @@ class Run:
 
     def _stats(self, i: int) -> list[Json]:
         """Return what listener i said of itself, with the machine's time of each line."""
-        rows = self.system.stats(Place(self.folder, self.lan.host_ip, i))
+        rows = []
         skew, ahead_ns = of(self.scenario.clock_ppm, i) * 1e-6, round(of(self.scenario.clock_s, i)) * 1_000_000_000
-        for row in rows:
-            local_ns = row["t"] * 1e9 - ahead_ns
-            row["machine_ns"] = local_ns - (local_ns - self.starts[i][0]) * skew
+        for k, start in enumerate(self.starts[i]):
+            for row in self.system.stats(Place(self.folder, self.lan.host_ip, i, start=k)):
+                local_ns = row["t"] * 1e9 - ahead_ns
+                rows.append(row | {"machine_ns": local_ns - (local_ns - start) * skew})
         return rows
 
     def _usage(self, name: str) -> Any:

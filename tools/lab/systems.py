@@ -20,12 +20,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """What a command line needs to know: the run's folder, the host's address, the listener's number and address."""
+    """What a command line needs to know; `start` counts how often listener `i` has been started before."""
 
     folder: Path
     host_ip: str
     i: int = 0
     ip: str = ""
+    start: int = 0
+
+    @property
+    def stats(self) -> Path:
+        """Where a listener writes what it says of itself."""
+        return self.folder / f"listener{self.i}-{self.start}.jsonl"
 
 
 class Radiosync:
@@ -45,7 +51,7 @@ class Radiosync:
     def listener(self, place: Place) -> list[str]:
         """Return a listener's command line."""
         options = ["--group", GROUP, "--interface", place.ip, "--output", "device:default", "--name", f"room{place.i}"]
-        return [self._program, "listen", *options, "--stats-json", str(place.folder / f"listener{place.i}.jsonl")]
+        return [self._program, "listen", *options, "--stats-json", str(place.stats)]
 
     @contextlib.contextmanager
     def fed(self, place: Place, rate: int) -> Any:
@@ -55,7 +61,7 @@ class Radiosync:
 
     def stats(self, place: Place) -> list[Json]:
         """Return what the listener said of itself."""
-        return _rows(place.folder / f"listener{place.i}.jsonl")
+        return _rows(place.stats)
 
     def play_at_zero(self, place: Place, host_minus_machine_ns: int) -> float | None:
         """Return when frame 0 should be heard, in the machine's time: the host says which frame is due when."""
