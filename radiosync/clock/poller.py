@@ -62,7 +62,7 @@ class ClockPoller:
         self.counters = PollerCounters()
         self._random = random
         self._steady_ns = steady_ns
-        self._hurried_at = now
+        self._hurried_at = LocalNs(now - SILENCE_NS)
         self._outstanding: dict[int, LocalNs | None] = {}
         self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
         self._burst_left = 0
@@ -82,7 +82,7 @@ class ClockPoller:
         self._begin_burst(BURST_COUNT, now)
 
     def hurry(self, now: LocalNs) -> None:
-        """Ask a burst of questions now, at most one in `SILENCE_NS`: an answer contradicted those before it."""
+        """Ask a burst of questions now, at most one in `SILENCE_NS`: answers contradict each other, or lack."""
         if self._burst_left == 0 and now - self._hurried_at >= SILENCE_NS:
             self._hurried_at = now
             self._begin_burst(REBURST_COUNT, now)

@@ -152,8 +152,9 @@ class Stream:
         self.requests.rtt_ns = exchange.rtt_ns
         steps = self.clock.counters.steps
         self.clock.add(exchange)
-        if self.clock.suspicious or self.clock.counters.steps != steps:
-            self.poller.hurry(received_at)  # a burst settles soon whether a clock has stepped
+        if self.clock.suspicious or self.clock.counters.steps != steps or not self.clock_ready(received_at):
+            # A burst settles soon whether a clock has stepped, and makes up for the answers that the first one lost.
+            self.poller.hurry(received_at)
         mapping = self.clock.mapping()
         if mapping is not None:
             self.schedule.mapping = mapping

@@ -253,6 +253,15 @@ def test_a_clock_that_comes_late_is_waited_for(world, kit):
     assert np.array_equal(it.heard, kit.counting(it.blocks[0].frame, len(it.heard)))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_lost_answers_of_the_clock_do_not_cost_the_first_frame(world, seed):
+    """A burst is as many questions as a start needs answers: those that are lost must be made up for at once."""
+    rng = Random(seed)
+    it = world(seconds=1.5, overrides={"host.start_lead": 1.5}, seed=seed)
+    it.run(4, until=lambda: setattr(it, "answers_clock", rng.random() > 0.15) or it.blocks)
+    assert it.blocks[0].frame == 0
+
+
 def test_a_machine_that_slept_finds_back(world, kit):
     """Its clock stood still while the music went on by more than the buffer can bridge: 30 s of a buffer of 2 s."""
     it = world(seconds=70.0).run(3)
