@@ -52,7 +52,12 @@ def _host_name() -> str:
 
 @app.command()
 def host(
-    source: Annotated[list[str], typer.Option(help="a file, a folder or a playlist; may be given several times")],
+    source: Annotated[
+        list[str],
+        typer.Option(
+            help="a file, a folder or a playlist, may be given several times; - for standard input, exec:COMMAND"
+        ),
+    ],
     group: GroupOption = None,
     port: PortOption = None,
     interface: InterfaceOption = None,
@@ -60,15 +65,16 @@ def host(
     codec: Annotated[str | None, typer.Option(help="auto, flac or pcm")] = None,
     rate: Annotated[int | None, typer.Option(help="the stream's rate; the first song's if not given")] = None,
     channels: Annotated[int | None, typer.Option(help="the stream's channels; the first song's if not given")] = None,
+    format: Annotated[str, typer.Option(help="of raw PCM from - or exec: with --rate: s16, s24, s32 or f32")] = "s16",
     loop: Annotated[bool | None, typer.Option("--loop", help="begin again after the last song")] = None,
     config: ConfigOption = None,
     stats_json: StatsOption = None,
     duration: DurationOption = None,
 ) -> None:
     """Send music to a group, to be heard everywhere at the same instant."""
-    from radiosync.drivers.file_source import FileSource  # noqa: PLC0415  # a listener has no use for it
-    from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415
-    from radiosync.drivers.playlist import expand_sources  # noqa: PLC0415
+    from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415  # a listener has no use for it
+    from radiosync.drivers.keys import HELP  # noqa: PLC0415
+    from radiosync.drivers.sources import open_source  # noqa: PLC0415
 
     duration_ns = _duration_ns(duration)
     settings = Config.load(
@@ -86,17 +92,14 @@ def host(
     )
     place = find_interface(settings.network.interface, settings.network.group)
     console.keep_stderr()
-    entries = expand_sources(source, console.warn)
-    music = FileSource(
-        entries,
-        rate=settings.host.rate or None,
-        channels=settings.host.channels or None,
-        loop=settings.host.loop,
-        warn=console.warn,
-    )
+    music = open_source(source, settings.host, format, console.warn)
     driver = HostDriver(settings, music, place, _host_name(), stats_json)
     network = settings.network
     console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
+    if driver.control_error is not None:
+        console.warn(str(driver.control_error))
+    if driver.keys.active:
+        console.say(HELP)
     with _running():
         driver.run(lambda event: console.say(console.host_line(event)), duration_ns)
 
@@ -141,6 +144,20 @@ def listen(
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     with _running():
         driver.run(lambda event: console.say(console.listener_line(event)), duration_ns)
+
+
+@app.command()
+def ctl(
+    command: Annotated[str, typer.Argument(help="play, pause, resume, next, prev, seek, stop, queue or status")],
+    seconds: Annotated[float | None, typer.Argument(help="with seek: the position in the song")] = None,
+    host: Annotated[str | None, typer.Option(help="the host's control address, ADDRESS:PORT")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the host's answer as JSON")] = False,
+) -> None:
+    """Order a host to pause, skip or seek, or ask what it plays."""
+    from radiosync.ui.ctl import run_ctl  # noqa: PLC0415
+
+    for line in run_ctl(command, seconds, host, as_json=json):
+        typer.echo(line)
 
 
 @app.command()

@@ -144,10 +144,11 @@ class HostConfig(_Section):
     rate: int = _key(0, Whole(8000, 192_000, "Hz", zero="the first song's"))  # as audio.format
     channels: int = _key(0, Whole(1, 8, "channels", zero="the first song's"))
     loop: bool = _key(False, Flag())
-    start_lead: float = _key(1.5, Number(0.05, 60, "s"))  # 0.05 s: a listener's sound device must be met in time
+    start_lead: float = _key(1.0, Number(0.05, 60, "s"))  # 0.05 s: a listener's sound device must be met in time
     fill_rate: float = _key(4.0, Number(1.1, 64, "× the music's rate"))  # at 1 it would never fill
     repair_share: float = _key(4.0, Number(0, 16, "× the stream's rate"))
     repair_share_total: float = _key(8.0, Number(0, 64, "× the stream's rate"))
+    control: str = _key("127.0.0.1", Text(64))  # longer than any address
     history_linger: float = _key(3.0, Number(0, 30, "s"))
 
     @property
@@ -324,7 +325,6 @@ def _fit_to_buffer(given: dict[str, dict[str, object]]) -> None:
         ("radio_sync", "chunk_duration", RadioSyncConfig().chunk_duration, max(buffer_s / 10, 0.005)),
         ("radio_sync", "safety_margin", RadioSyncConfig().safety_margin, buffer_s / 4),
         ("radio_sync", "max_client_latency", RadioSyncConfig().max_client_latency, buffer_s / 4 * 1000),
-        ("host", "start_lead", HostConfig().start_lead, buffer_s / 2),
     ):
         given[section].setdefault(key, min(default, most))
 
@@ -353,11 +353,6 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             f"radio_sync.slow_client_timeout = {sync.slow_client_timeout:g} s: must be at least three times "
             f"radio_sync.ping_interval = {sync.ping_interval:g} s"
-        )
-    if host.start_lead > sync.buffer_duration:  # or the buffer would be full and the music not begun
-        raise ConfigError(
-            f"host.start_lead = {host.start_lead:g} s: must not exceed "
-            f"radio_sync.buffer_duration = {sync.buffer_duration:g} s"
         )
     if host.repair_share > host.repair_share_total:  # what one may have, all together may
         raise ConfigError(

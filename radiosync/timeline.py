@@ -1,18 +1,22 @@
 """The timeline: an exact function from media frame to host time.
 
-A timeline record says: from `effective_at` on, what is heard is `media_frame` and what follows it, if the state is
-PLAYING.  The host makes a new record, with the next version, whenever playing starts, stops or moves; every datagram it
-sends carries the newest one, and a listener keeps the highest version it has seen.  Records are facts, not deltas, so
-losing, repeating or reordering them is harmless.
+A timeline record says: at `effective_at`, `media_frame` is heard and what follows it, if the state is PLAYING; nothing,
+if it is PAUSED or STOPPED, and `media_frame` is where it would go on.  The host makes a new record, with the next
+version, whenever playing starts, stops or moves; every datagram it sends carries the newest one.  Records are facts,
+not deltas, so losing, repeating or reordering them is harmless, and the instants at which they take effect never go
+back.  A record is made some hundred milliseconds before it takes effect, so that everybody knows it by then.
 
-An epoch is a stretch of frames that play one after the other.  Media frames are never used twice in a session: a seek
-starts a new epoch at a frame number nobody has used yet, and where in its song a chunk lies is said by the chunk.
+Media frames are never used twice in a session: a seek goes on at a number nobody has used yet, in a new epoch, and
+where in its song a chunk lies is said by the chunk.  So a frame is played at most once, and what was sent for an epoch
+that ended can't be mistaken for anything else.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 from radiosync.units import NS_PER_S, HostNs, MediaFrame, frames_from_ns, ns_from_frames
+
+RECORDS_MAX = 16  # remembered: the one in force, those to come, and a few for what is still being played out
 
 
 class PlayState(IntEnum):
@@ -25,13 +29,18 @@ class PlayState(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """One record: `media_frame` is heard at `effective_at`."""
+    """One record: `media_frame` is heard, or would go on, at `effective_at`."""
 
     version: int
     epoch: int
     state: PlayState
     media_frame: MediaFrame
     effective_at: HostNs
+
+    @property
+    def playing(self) -> bool:
+        """Whether anything is heard by this record."""
+        return self.state is PlayState.PLAYING
 
     def play_at(self, frame: MediaFrame, rate: int) -> HostNs:
         """Return the instant at which `frame` must leave every DAC, to the nearest ns."""
@@ -45,3 +54,50 @@ class Timeline:
     def position_at(self, at: HostNs, rate: int) -> float:
         """Return the fractional media frame that is due at `at`; exact to 1e-6 of a frame over a day."""
         return self.media_frame + (at - self.effective_at) * rate / NS_PER_S
+
+
+class TimelineLog:
+    """The records of a session, in order; both sides keep one.
+
+    At capacity the oldest record is forgotten.
+    """
+
+    def __init__(self, first: Timeline) -> None:
+        self._records = [first]
+
+    @property
+    def newest(self) -> Timeline:
+        """The record with the highest version."""
+        return self._records[-1]
+
+    def add(self, record: Timeline) -> bool:
+        """Take a record; say whether it was newer than all others.
+
+        One that would take effect before its predecessor does not come from an honest host, and is refused.
+        """
+        newest = self._records[-1]
+        if record.version <= newest.version or record.effective_at < newest.effective_at:
+            return False
+        self._records.append(record)
+        del self._records[:-RECORDS_MAX]
+        return True
+
+    def at(self, instant: HostNs) -> Timeline:
+        """Return the record in force at `instant`; before the first took effect, the first."""
+        return next((r for r in reversed(self._records) if r.effective_at <= instant), self._records[0])
+
+    def after(self, record: Timeline) -> Timeline | None:
+        """Return the record that follows `record`, if it is known."""
+        return next((r for r in self._records if r.version > record.version), None)
+
+    def end_frame(self, record: Timeline, rate: int) -> MediaFrame | None:
+        """Return the first frame that is not played any more by `record`; None where no end is known."""
+        if not record.playing:
+            return record.media_frame
+        following = self.after(record)
+        return None if following is None else max(record.media_frame, record.frame_at(following.effective_at, rate))
+
+    def frame_at(self, instant: HostNs, rate: int) -> MediaFrame:
+        """Return the frame that is due at `instant`, or where playing would go on."""
+        record = self.at(instant)
+        return max(record.media_frame, record.frame_at(instant, rate)) if record.playing else record.media_frame

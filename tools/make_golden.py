@@ -29,6 +29,8 @@ from radiosync.wire.messages import (
     Report,
     Solicit,
     SongInfo,
+    Sync,
+    SyncPhase,
 )
 
 FOLDER = Path(__file__).parents[1] / "tests" / "wire" / "golden"
@@ -100,6 +102,19 @@ MESSAGES: dict[str, Message] = {
         payload=bytes.fromhex("fff8c9180012a5a55a5a0f0ff0f0beef"),
     ),
     "bye": Bye(session=SESSION, timeline=TIMELINE, reason=ByeReason.ENDED, final_frame=MediaFrame(FRAME + 500_000)),
+    "sync": Sync(
+        session=SESSION,
+        timeline=TIMELINE,
+        phase=SyncPhase.PREPARE,
+        target_frame=MediaFrame(FRAME + 500_000),
+        sync_at=HostNs(STARTED_AT + 9_000_000_000),
+        required_ms=5_512,
+        slowest_latency_us=512_345,
+        buffer_offset_ms=30_000,
+        waiting=2,
+        slowest="Bad",
+        reason="waiting for Bad",
+    ),
     "solicit": Solicit(session=0, nonce=NONCE),
     "nack": Nack(
         session=SESSION,
@@ -117,6 +132,12 @@ MESSAGES: dict[str, Message] = {
         listener_id=LISTENER,
         state=ListenerState.PLAYING,
         rtt_ns=412_345,
+        down_ns=250_001,
+        up_ns=162_344,
+        echo_at=HostNs(STARTED_AT + 3_250_000_000),
+        echo_held_ns=456_789_012,
+        ready_frame=FRAME,
+        lead_ms=287,
         offset_bound_ns=206_789,
         sync_error_ns=-12_345,
         rate_ppb=-45_678,

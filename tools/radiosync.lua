@@ -9,14 +9,17 @@
 local radiosync = Proto("radiosync", "radiosync")
 
 local KINDS = {
-    [1] = "ANNOUNCE", [2] = "SONG", [3] = "AUDIO", [4] = "BYE",
+    [1] = "ANNOUNCE", [2] = "SONG", [3] = "AUDIO", [4] = "BYE", [5] = "SYNC",
     [16] = "SOLICIT", [17] = "NACK", [18] = "REPORT", [19] = "LEAVE",
 }
 local PLAY_STATES = { [0] = "STOPPED", [1] = "PLAYING", [2] = "PAUSED" }
 local SAMPLES = { [1] = "S16", [2] = "S24", [3] = "S32", [4] = "F32" }
 local CODECS = { [1] = "PCM", [2] = "FLAC" }
 local REASONS = { [1] = "ENDED", [2] = "STOPPED" }
-local LISTENER_STATES = { [0] = "WAITING", [1] = "SYNCING", [2] = "BUFFERING", [3] = "PLAYING", [4] = "ENDED" }
+local PHASES = { [1] = "PREPARE", [2] = "GO" }
+local LISTENER_STATES = {
+    [0] = "WAITING", [1] = "SYNCING", [2] = "BUFFERING", [3] = "PLAYING", [4] = "ENDED", [5] = "PAUSED",
+}
 local NAME_MAX, TAG_MAX = 64, 200
 local SOLICIT_BYTES = 400
 
@@ -75,12 +78,27 @@ field(u8, "flags", "Flags", base.HEX)
 f["repair"] = ProtoField.bool("radiosync.repair", "Repair", 8, nil, 1)
 field(bytes, "payload", "Payload")
 field(u8, "reason", "Reason", base.DEC, REASONS)
+field(u8, "phase", "Sync phase", base.DEC, PHASES)
+field(u64, "target_frame", "Target frame")
+field(i64, "sync_at", "Sync at")
+field(u32, "required_ms", "Required (ms)")
+field(u32, "slowest_latency_us", "Latency of the slowest (µs)")
+field(u32, "buffer_offset_ms", "Buffered from the target on (ms)")
+field(u16, "waiting", "Listeners that are not ready")
+field(text, "slowest", "Slowest listener", base.UNICODE)
+field(text, "sync_reason", "Why", base.UNICODE)
 field(u64, "listener_id", "Listener", base.HEX)
 field(u16, "run", "Run of chunks")
 field(u8, "bitmap_bytes", "Bitmap length")
 field(bytes, "bitmap", "Bitmap")
 field(u8, "state", "Listener state", base.DEC, LISTENER_STATES)
 field(i64, "rtt_ns", "Round trip (ns)")
+field(i64, "down_ns", "Way from the host (ns)")
+field(i64, "up_ns", "Way to the host (ns)")
+field(i64, "echo_at", "Echo of the announcement sent at")
+field(i64, "echo_held_ns", "Heard before (ns)")
+field(u64, "ready_frame", "Ready for frame")
+field(u32, "lead_ms", "Render lead (ms)")
 field(i64, "offset_bound_ns", "Offset bound (ns)")
 field(i64, "sync_error_ns", "Sync error (ns)")
 field(i32, "rate_ppb", "Rate correction (ppb)")
@@ -297,6 +315,22 @@ decoders[4] = function(r, tree)
     return REASONS[r.values.reason] or "?"
 end
 
+decoders[5] = function(r, tree)
+    timeline(r, tree)
+    r:number(tree, "phase", 1)
+    r:skip(3)
+    local _, target = r:number(tree, "target_frame", 8)
+    r:instant(tree, "sync_at")
+    r:number(tree, "required_ms", 4)
+    r:number(tree, "slowest_latency_us", 4)
+    r:number(tree, "buffer_offset_ms", 4)
+    r:number(tree, "waiting", 2)
+    r:text(tree, "slowest", NAME_MAX)
+    local reason = r:text(tree, "sync_reason", TAG_MAX)
+    r:finish()
+    return string.format("%s frame %s: %s", PHASES[r.values.phase] or "?", tostring(target:uint64()), reason)
+end
+
 decoders[16] = function(r, tree)
     r:number(tree, "nonce", 8)
     if r.tvb:len() ~= SOLICIT_BYTES then
@@ -343,7 +377,14 @@ decoders[18] = function(r, tree)
     ask(r, tree)
     r:number(tree, "state", 1)
     r:skip(3)
-    for _, name in ipairs({ "rtt_ns", "offset_bound_ns", "sync_error_ns" }) do
+    for _, name in ipairs({ "rtt_ns", "down_ns", "up_ns" }) do
+        tree:add(f[name], r:take(8))
+    end
+    r:instant(tree, "echo_at")
+    tree:add(f["echo_held_ns"], r:take(8))
+    r:number(tree, "ready_frame", 8)
+    r:number(tree, "lead_ms", 4)
+    for _, name in ipairs({ "offset_bound_ns", "sync_error_ns" }) do
         tree:add(f[name], r:take(8))
     end
     tree:add(f["rate_ppb"], r:take(4))

@@ -43,12 +43,16 @@ class GainFollower:
         self._distance = float(np.arccos(1 - 2 * start_gain) / np.pi * self.ramp_frames)
         self._in_gap = False
 
-    def apply(self, block: Frames, present: NDArray[np.bool_]) -> Frames:
+    def apply(self, block: Frames, present: NDArray[np.bool_], silent: NDArray[np.bool_] | None = None) -> Frames:
         """Return the block with the gain applied; the block itself where the gain is 1 throughout.
 
         `present` says of the block's frames, and of as many behind it as are known of, whether they are there; what
-        lies beyond it counts as there.  Missing frames come out as silence.
+        lies beyond it counts as there.  Missing frames come out as silence; so do those of `silent`, which is as long
+        and means them to be: they are not counted.
         """
+        there = present if silent is None else present | silent
+        if silent is not None:
+            present = present & ~silent
         frames = len(block)
         if not frames:
             return block
@@ -56,7 +60,7 @@ class GainFollower:
         if not len(missing) and self._distance >= self.ramp_frames:
             self._in_gap = False
             return block
-        self._count(present[:frames])
+        self._count(there[:frames])
         distance = self._distances(frames, missing)
         self._distance = float(min(distance[-1], self.ramp_frames))
         out: Frames = block * self._gain_at(distance)[:, np.newaxis]

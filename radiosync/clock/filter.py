@@ -63,10 +63,10 @@ HOLDOVER_NS = 5 * NS_PER_S
 DEGRADED_NS = 60 * NS_PER_S
 UNSYNCED_NS = 300 * NS_PER_S
 
-READY_COUNT = 16
-READY_SIGMA_NS_MAX = 200.0 * NS_PER_US
-READY_BOUND_AFTER_NS, READY_BOUND_NS_MAX = 10 * NS_PER_S, 5 * NS_PER_MS
-READY_ANYWAY_AFTER_NS = 20 * NS_PER_S
+READY_COUNT = 8  # half of the opening burst, so that a lost answer costs 30 ms and not the next one's 250 ms
+READY_SIGMA_NS_MAX = 500.0 * NS_PER_US  # two of them are the millisecond below which two loudspeakers sound as one
+READY_BOUND_AFTER_NS, READY_BOUND_NS_MAX = 2 * NS_PER_S, 5 * NS_PER_MS
+READY_ANYWAY_AFTER_NS = 4 * NS_PER_S  # on a network so bad that this is met, waiting longer helps less than music
 
 STEP_RECENT = 6
 STEP_HISTORY = 200
@@ -302,8 +302,11 @@ def _mapping(
     estimate_ns = min(max(fitted.offset_ns, possible.offset_low_ns), possible.offset_high_ns)
     bound_ns = max(possible.offset_high_ns - estimate_ns, estimate_ns - possible.offset_low_ns)
     span_s = -float(delays.forward_s[0])
-    # What the excess of a few samples says about their floor is not worth much; half the bound is what one says.
-    few_ns = bound_ns / (2.0 * delays.forward_s.size)
+    # What the excess of a few samples says about their floor is not worth much; half the bound is what one says.  If
+    # one in two comes near it, n miss it with a chance of 1 in 2^n, and are then wrong by the bound at most: otherwise
+    # a listener far away, whose bound is long, would not be ready for minutes, however steady the way.
+    count = delays.forward_s.size
+    few_ns = bound_ns * min(1.0 / (2.0 * count), 2.0 ** (-count / 2.0))
     bend_ns = AGEING_LIKELY * NS_PER_S * span_s**2 / 12.0
     return ClockMapping(
         local_at=newest_at,

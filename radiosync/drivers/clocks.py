@@ -45,21 +45,31 @@ def monotonic_now() -> int:
     return time.monotonic_ns()
 
 
-def local_minus(other: Callable[[], int]) -> int:
-    """Return local clock minus another one, in ns, from the narrowest of a few bracketed reads."""
-    best_width, best = 1 << 62, 0
+def _bracket(other: Callable[[], int]) -> tuple[int, int]:
+    """Return the least and the most that the local clock can be ahead of another, from the narrowest of a few tries."""
+    best = (-(1 << 62), 1 << 62)
     for _ in range(_TRIES):
         before = _raw_ns()
         there = other()
         after = _raw_ns()
-        if after - before < best_width:
-            best_width, best = after - before, (before + after) // 2 - there
+        if after - before < best[1] - best[0]:
+            best = (before - there, after - there)
     return best
 
 
+def local_minus(other: Callable[[], int]) -> int:
+    """Return local clock minus another one, in ns, from the narrowest of a few bracketed reads."""
+    least, most = _bracket(other)
+    return (least + most) // 2
+
+
 def local_from_real(at: RealNs) -> LocalNs:
-    """Map an instant of the wall clock, not long ago, to local time."""
-    return LocalNs(at + local_minus(time.time_ns))
+    """Map an instant of the wall clock, not long ago, to local time, rather late than early.
+
+    It is used for receive stamps, whose other errors are all to the late side, so that the least delay is the truest:
+    one stamp mapped too early would be believed for minutes.
+    """
+    return LocalNs(at + _bracket(time.time_ns)[1])
 
 
 class MediaClock:

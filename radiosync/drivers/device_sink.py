@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.audio.pcm import Frames
 from radiosync.audio.ring import FrameRing
 from radiosync.clock.dac import DacClock
 from radiosync.config import ListenerConfig
@@ -28,8 +29,10 @@ from radiosync.listener.playout import DeviceFormat, DevicePlayout
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 
-LATENCY_S = 0.1  # of the device's own buffer: pauses of the interpreter of 5 to 15 ms are nothing to it
+LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
+LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
 STAMPS_MAX = 1024  # callbacks between two turns of the loop: 20 are usual; an older one is overwritten
+SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
 BLOCK_NS = 20 * NS_PER_MS  # rendered at a time
 FILL_NS = 20 * NS_PER_MS  # between two fills
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
@@ -67,6 +70,8 @@ class DeviceSink:
         self._playout: DevicePlayout | None = None
         self._dac: DacClock | None = None
         self._ring = FrameRing(1, 1)
+        self._buffer_ns = 0
+        self._counts_frames = False
         self._frames = 0
         self._xruns = 0
         self._xruns_seen = 0
@@ -101,11 +106,15 @@ class DeviceSink:
 
     def begin(self, audio: AudioFormat, stream: Stream) -> None:
         """Play `stream`, on the device as it is where it is open with the right rate already."""
-        self._audio, self._listening = audio, stream
+        self._audio, self._listening, self._buffer_ns = audio, stream, stream.buffer_ns
         if self._stream is None or self._device is None or not self._device.suits(audio):
             self._open()
         else:
             self._attach()
+
+    def release(self) -> None:
+        """Stop playing the stream, with a fade; the device goes on with silence, ready for the next."""
+        self._listening = None
 
     def fill(self, now: LocalNs) -> None:
         """Take the stamps, and render until the ring holds what `render_ahead` asks for."""
@@ -115,6 +124,8 @@ class DeviceSink:
             return
         if self._stream is None or self._dac is None or self._device is None or now < self._fill_at:
             return
+        if now - self._fill_at > STUCK_NS // 2:  # it is we who stood still, and the callback with us
+            self._callback_at = now
         self._fill_at = LocalNs(now + FILL_NS)
         self._take_stamps(self._dac)
         if not self._stream.active or now - self._callback_at > STUCK_NS:
@@ -126,10 +137,7 @@ class DeviceSink:
         block_frames = max(1, rate * BLOCK_NS // NS_PER_S)
         while self._ring.readable() + block_frames <= ahead:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
-            if self._playout is None:
-                block = np.zeros((block_frames, self._device.channels), np.float32)
-            else:
-                block = self._playout.render(first, block_frames)
+            block = self._render(self._device, first, block_frames)
             self._ring.write(block)
             if self._recording is not None:
                 self._recording.write(block)
@@ -137,6 +145,15 @@ class DeviceSink:
         if self._playout is not None and self._dac.fit() is not None:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
             self._playout.lead_ns = max(0, self._dac.local_from_dac(first) - now)
+
+    def _render(self, device: Device, first: DacFrame, frames: int) -> Frames:
+        if self._playout is None:
+            return np.zeros((frames, device.channels), np.float32)
+        block = self._playout.render(first, frames)
+        if self._listening is None:  # released: this is the last of it
+            block *= np.linspace(1, 0, frames, dtype=np.float32)[:, None]
+            self._playout = None
+        return block
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to fill again."""
@@ -181,12 +198,13 @@ class DeviceSink:
         """Open the device for the current stream; try again later where it can't be had."""
         self.close()
         audio = self._audio
-        assert audio is not None
+        if audio is None:
+            return
         first_time = self._reopen_at is None and self._dac is None
         try:
             device = find_device(self._portaudio, self._wanted).opened_for(self._portaudio, audio)
             self._prepare(device)
-            self._stream = open_stream(self._portaudio, device, LATENCY_S, self._callback)
+            self._stream = open_stream(self._portaudio, device, self._latency_s(), self._callback)
         except DeviceError:
             if first_time:
                 raise
@@ -200,6 +218,7 @@ class DeviceSink:
     def _prepare(self, device: Device) -> None:
         rate = self._dac.rate if self._dac is not None and self._device == device else None
         self._device = device
+        self._counts_frames = "ALSA" in device.host_api
         self._dac = DacClock(device.rate, rate=rate)
         self._ring = FrameRing(device.rate * 2, device.channels)  # two seconds: the most that can be rendered ahead
         self._ring.write(np.zeros((self._render_ahead(device), device.channels), np.float32))  # until the first fill
@@ -211,8 +230,14 @@ class DeviceSink:
         if self._recording is not None:
             self._recording.begin(AudioFormat(device.rate, device.channels, SampleFormat.F32))
 
+    def _latency_s(self) -> float:
+        return min(LATENCY_S, self._buffer_ns / NS_PER_S / LATENCY_SHARE)
+
     def _render_ahead(self, device: Device) -> int:
-        return device.rate * self._config.render_ahead_ns // NS_PER_S
+        ahead_ns = min(self._config.render_ahead_ns, self._buffer_ns // RENDER_SHARE)
+        if self._playout is None or self._playout.cursor is None:
+            ahead_ns = min(ahead_ns, SILENCE_NS)
+        return device.rate * ahead_ns // NS_PER_S
 
     def _attach(self) -> None:
         stream, device, dac = self._listening, self._device, self._dac
@@ -228,8 +253,8 @@ class DeviceSink:
             resync_ns=self._resync_ns,
             gain=gain,
         )
-        if isinstance(old, DevicePlayout) and old.cursor is not None:
-            self._playout.start(old.cursor)
+        if isinstance(old, DevicePlayout) and old.cursor is not None and old.record is not None:
+            self._playout.start(old.cursor, old.record)
         stream.attach(self._playout)
 
     def _lost(self, now: LocalNs) -> None:
@@ -244,11 +269,14 @@ class DeviceSink:
         count = stamps.count
         stamps.taken = max(stamps.taken, count - STAMPS_MAX // 2)
         latency_ns = round(self._stream.latency * NS_PER_S)
+        # PortAudio reckons a delay in frames as time by the nominal rate: with ALSA's 0.2 s and 50 ppm that is 10 µs.
+        slow_ns_per_s = (dac.rate / dac.nominal_rate - 1) * NS_PER_S if self._counts_frames else 0.0
         if stamps.taken < count:
             offset_ns = self._clock_offset(stamps, count)
             for index in range(stamps.taken, count):
                 row = index % STAMPS_MAX
-                dac_at = LocalNs(round(stamps.dac_s[row] * 1e9) + offset_ns)
+                delay_s = float(stamps.dac_s[row]) - float(stamps.current_s[row])
+                dac_at = LocalNs(round(stamps.dac_s[row] * 1e9 - delay_s * slow_ns_per_s) + offset_ns)
                 entered_at = LocalNs(int(stamps.entered_at[row]))
                 dac.stamp(DacFrame(int(stamps.dac_frame[row])), dac_at, entered_at, latency_ns)
                 self._callback_at = max(self._callback_at, entered_at)

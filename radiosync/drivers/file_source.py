@@ -23,6 +23,7 @@ from radiosync.errors import SourceError
 
 OPEN_AHEAD_S = 10  # opening may take seconds where a disk has to spin up
 _BITS = {SampleFormat.S16: 16, SampleFormat.S24: 24, SampleFormat.S32: 32, SampleFormat.F32: 33}  # F32 holds the rest
+SONGS_REMEMBERED = 1024  # that can be jumped from: what a buffer of 120 s holds of songs of an eighth of a second
 _DITHER_SEED = 1  # any: the same list gives the same stream
 
 Warn = Callable[[str], None]
@@ -50,7 +51,8 @@ class FileSource:
         self._warn = warn
         self._dither = np.random.default_rng(_DITHER_SEED)
         self._next_id = 1
-        self._upcoming = self._files()
+        self._index_of: dict[int, int] = {}
+        self._upcoming = self._files(0)
         first = next(self._upcoming, None)
         if first is None:
             raise SourceError(f"none of the {len(entries)} songs can be played; the warnings above say why")
@@ -73,6 +75,23 @@ class FileSource:
             self._finish(player)
         return None
 
+    def queue(self, song_id: int) -> tuple[list[str], int | None]:
+        """Return the names of all entries, and which of them song `song_id` is."""
+        return [clean_text(e.title or e.path.stem) for e in self._entries], self._index_of.get(song_id)
+
+    def jump(self, song_id: int, step: int, position_s: float) -> None:
+        """Go on at `position_s` of the song `step` entries after song `song_id`; before the first is the first."""
+        index = max(0, self._index_of.get(song_id, 0) + step)
+        self.close()
+        self._upcoming = self._files(index % len(self._entries) if self._loop else index)
+        self._prepare()
+        self._current, self._prepared, self._is_prepared = self._prepared, None, False
+        if self._current is not None and position_s > 0:
+            self._current.seek(position_s)
+
+    def interrupt(self) -> None:
+        """Do nothing: a file never keeps a reader waiting."""
+
     def close(self) -> None:
         """Close the files that are open."""
         for player in (self._current, self._prepared):
@@ -94,14 +113,14 @@ class FileSource:
         found = next(self._upcoming, None)
         self._prepared = None if found is None else self._start(*found)
 
-    def _files(self) -> Iterator[tuple[Entry, SongFile]]:
-        """Open the entries in order, skipping with a warning those that can't be played."""
+    def _files(self, begin: int) -> Iterator[tuple[int, SongFile]]:
+        """Open the entries in order from number `begin` on, skipping with a warning those that can't be played."""
         first_named = bool(self._entries) and self._entries[0].named
         while True:
             played = 0
-            for entry in self._entries:
+            for index in range(begin, len(self._entries)):
                 try:
-                    file = SongFile(entry.path)
+                    file = SongFile(self._entries[index].path)
                 except SourceError as error:
                     if first_named and self._next_id == 1:
                         raise
@@ -109,12 +128,14 @@ class FileSource:
                     self._warn(f"{error}; skipped")
                     continue
                 played += 1
-                yield entry, file
+                yield index, file
+            begin = 0
             # A list that has become unplayable must end, not be tried for ever.
             if not (self._loop and played):
                 return
 
-    def _start(self, entry: Entry, file: SongFile) -> "_Player":
+    def _start(self, index: int, file: SongFile) -> "_Player":
+        entry = self._entries[index]
         tags = file.tags
         if file.channels_left_out:
             there = file.channels + file.channels_left_out
@@ -128,6 +149,9 @@ class FileSource:
             name=clean_text(entry.path.name),
             frames=frames,
         )
+        while len(self._index_of) >= SONGS_REMEMBERED:
+            del self._index_of[next(iter(self._index_of))]
+        self._index_of[self._next_id] = index
         self._next_id += 1
         return _Player(song, file, self.format, self._dither)
 
@@ -135,15 +159,24 @@ class FileSource:
 class _Player:
     """One song on its way into the stream's format."""
 
-    __slots__ = ("_convert", "_ended", "_ready", "file", "frames_read", "song")
+    __slots__ = ("_convert", "_ended", "_rate", "_ready", "file", "frames_read", "song")
 
     def __init__(self, song: Song, file: SongFile, audio: AudioFormat, dither: np.random.Generator) -> None:
         self.song = song
         self.file = file
         self.frames_read = 0
+        self._rate = audio.rate
         self._ready: list[Samples] = []
         self._ended = False
         self._convert = _converter(file, audio, dither)
+
+    def seek(self, position_s: float) -> None:
+        """Go on at `position_s`, or at the end where the song is shorter."""
+        frame = round(position_s * self.file.rate)
+        if self.file.frames is not None:
+            frame = min(frame, self.file.frames)
+        self.file.seek(frame)
+        self.frames_read = converted_frames(frame, self.file.rate, self._rate)
 
     def ends_within(self, frames: int) -> bool:
         """Return whether no more than `frames` frames are left, or it isn't known how many are."""

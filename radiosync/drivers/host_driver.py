@@ -8,13 +8,19 @@ from typing import Any
 from radiosync.audio.codec import Codec
 from radiosync.config import Config
 from radiosync.drivers.clocks import MediaClock, local_now
+from radiosync.drivers.control_thread import ControlThread
+from radiosync.drivers.controls import Controls
 from radiosync.drivers.interfaces import Interface
+from radiosync.drivers.keys import QUIT, Keys
+from radiosync.drivers.live_source import LiveSource
 from radiosync.drivers.loop import StatsFile, Waiter
-from radiosync.drivers.reader import Reader, Source
+from radiosync.drivers.reader import End, Reader, Source
 from radiosync.drivers.udp import Port, open_group, open_unicast
-from radiosync.errors import RemoteProtocolError
+from radiosync.errors import NetworkError, RemoteProtocolError
 from radiosync.host.events import HostEvent
-from radiosync.host.session import Datagram, HostSession
+from radiosync.host.packetizer import CodedAudio
+from radiosync.host.sender import Datagram
+from radiosync.host.session import HostSession
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire import ntp
 from radiosync.wire.messages import ByeReason
@@ -47,12 +53,24 @@ class HostDriver:
             control_port=self._control.port,
             clock_port=self._time.port,
             name=name,
+            live=isinstance(source, LiveSource),
         )
-        self._reader = Reader(source, self.session.chunk_frames, Codec[config.codec.upper()])
+        self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()])
         self._waiter = Waiter()
         for readable in (self._time, self._control, self._solicited, self._reader.wake):
             self._waiter.watch(readable)
         self._stats_at = self._clock.now()
+        self._controls = Controls(self.session, self._reader, source, self._waiter.wake)
+        self._control_thread: ControlThread | None = None
+        self.control_error: NetworkError | None = None
+        if config.host.control:
+            try:
+                self._control_thread = ControlThread(self._controls, config.host.control, network.control_port)
+            except NetworkError as error:  # the music is more important
+                self.control_error = error
+        self.keys = Keys()
+        if self.keys.active:
+            self._waiter.watch(self.keys)
         self.clock_requests = 0
         self.clock_rejected = 0
 
@@ -66,6 +84,8 @@ class HostDriver:
                 if duration_ns is not None and now - began >= duration_ns:
                     break
                 self._turn(now, on_event)
+                if self._quit(now):
+                    break
                 if self.session.finished:
                     reason = ByeReason.ENDED
                     break
@@ -77,6 +97,9 @@ class HostDriver:
     def close(self) -> None:
         """Let go of everything."""
         self._write_stats(self._clock.now())
+        self.keys.close()
+        if self._control_thread is not None:
+            self._control_thread.close()
         self._waiter.close()
         self._reader.close()
         self._stats.close()
@@ -89,12 +112,15 @@ class HostDriver:
             for data, source in port.receive():
                 self.session.receive_datagram(data, source, now)
         self._reader.clear_wake()
-        while self._reader.ready and self.session.audio_wanted(now):
-            coded = self._reader.take()
-            if coded is not None:
-                self.session.add_audio(coded, now)
-            elif self._reader.ended:
-                self.session.end_of_audio(now)
+        self._controls.carry_out(now)
+        while self._reader.ready and (self._controls.jumping or self.session.audio_wanted(now)):
+            item = self._reader.take()
+            if item is not None:
+                self._controls.jumping = False
+            if isinstance(item, CodedAudio):
+                self.session.add_audio(item, now)
+            elif isinstance(item, End):
+                self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
         for datagram in self.session.datagrams_to_send(now):
             self._send(datagram)
@@ -104,15 +130,24 @@ class HostDriver:
             self._stats_at = HostNs(self._stats_at + STATS_NS)
             self._write_stats(now)
 
+    def _quit(self, now: HostNs) -> bool:
+        """Do what a key asks for; say whether that was to end."""
+        if not self.keys.active or not self._waiter.is_ready(self.keys):
+            return False
+        key = self.keys.read()
+        if isinstance(key, tuple):
+            self._controls.key(*key, now)
+        return key == QUIT
+
     def _answer_clock(self) -> None:
         for data, source, received_at in self._time.receive_stamped():
             at = self._clock.at(received_at)
             try:
-                answer = ntp.respond(data, received_at=at, sent_at=self._clock.now())
+                answer = ntp.respond(data, received_at=at, sent_at=at)
             except RemoteProtocolError:
                 self.clock_rejected += 1
                 continue
-            self._time.send(answer, source)
+            self._time.send(ntp.stamp_departure(answer, self._clock.now()), source)
             self.clock_requests += 1
 
     def _send(self, datagram: Datagram) -> None:
@@ -121,7 +156,7 @@ class HostDriver:
 
     def _wake_at(self, now: HostNs) -> HostNs:
         wake_at = self.session.next_timeout(now)
-        wanted_at = self.session.audio_wanted_at() if self._reader.ready else None
+        wanted_at = self.session.audio_wanted_at(now) if self._reader.ready else None
         return wake_at if wanted_at is None else min(wake_at, wanted_at)
 
     def _say_bye(self, reason: ByeReason) -> None:
@@ -133,7 +168,7 @@ class HostDriver:
                 self._answer_clock()
 
     def _write_stats(self, now: HostNs) -> None:
-        session, counters = self.session, self.session.counters
+        session, counters, sent = self.session, self.session.counters, self.session.sender.counters
         rate = session.format.rate
         listeners = [
             {
@@ -155,21 +190,23 @@ class HostDriver:
         values: dict[str, Any] = {
             "t": now / NS_PER_S,
             "clock_minus_local_ns": self._clock.minus_local_ns,
-            "first_play_at": session.timeline.play_at(MediaFrame(0), rate),
+            "first_play_at": session.transport.newest.play_at(MediaFrame(0), rate),
+            "state": session.transport.newest.state.name.lower(),
+            "timeline_version": session.transport.newest.version,
             "position_s": session.position_frame(now) / rate,
             "buffered_s": session.buffered_ns(now) / NS_PER_S,
             "datagrams_sent": counters.datagrams_sent,
             "bytes_sent": counters.bytes_sent,
-            "symbols_sent": counters.symbols_sent,
-            "repairs_multicast": counters.repairs_multicast,
-            "repairs_unicast": counters.repairs_unicast,
+            "symbols_sent": sent.symbols_sent,
+            "repairs_multicast": sent.repairs_multicast,
+            "repairs_unicast": sent.repairs_unicast,
             "nacks_received": counters.nacks_received,
             "rejected": counters.rejected + self.clock_rejected,
-            "chunks_late": counters.chunks_late,
+            "chunks_late": sent.chunks_late,
             "source_gaps": counters.source_gaps,
             "clock_requests": self.clock_requests,
             "send_errors": self._control.send_errors + self._audio.send_errors,
-            "history_bytes": session.memory_bytes(),
+            "history_bytes": session.sender.history.coded_bytes(),
             "listeners": listeners,
         }
         self._stats.write(values)

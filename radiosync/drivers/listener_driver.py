@@ -12,6 +12,7 @@ from radiosync.drivers.device_sink import DeviceSink
 from radiosync.drivers.file_sinks import Sink, open_sink
 from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
+from radiosync.drivers.priority import raise_priority
 from radiosync.drivers.udp import open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
@@ -37,7 +38,9 @@ class ListenerDriver:
         self._stats = StatsFile(stats)
         self._device: DeviceSink | None = None
         self._sink: Sink | None = None
+        self._scheduling = "normal"
         if listener.output.partition(":")[0] == "device":
+            self._scheduling = raise_priority()  # before PortAudio's threads are started, which inherit it
             self._device = DeviceSink(listener, config.radio_sync.resync_ns, record)
         else:
             self._sink = open_sink(listener.output)
@@ -45,6 +48,7 @@ class ListenerDriver:
         ttl, dscp = network.ttl, network.dscp_clock
         self._control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
         self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
+        self._own_address = (interface.ip, self._time.port)
         self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name)
         self._waiter = Waiter()
@@ -89,7 +93,7 @@ class ListenerDriver:
         for data, source, received_at in self._time.receive_stamped():
             if session.stream is not None and source == session.stream.clock_address:
                 session.receive_clock(data, received_at)
-            else:
+            elif source != self._own_address:
                 self._clock_foreign += 1
         self._play(now)
         for port in (self._control, self._group_port):
@@ -100,6 +104,8 @@ class ListenerDriver:
             self._send(datagram)
         for request in session.clock_requests(now):
             if session.stream is not None:
+                # The first datagram after a pause leaves tens of µs late, through cold caches: let it be our own.
+                self._time.send(b"", self._own_address)
                 sent_at = local_now()
                 if self._time.send(request, session.stream.clock_address):
                     session.note_clock_sent(request, sent_at)
@@ -131,10 +137,12 @@ class ListenerDriver:
             stream.attach(ExactPlayout(stream.buffer, stream.schedule))
 
     def _play(self, now: LocalNs) -> None:
+        stream = self.session.stream
         if self._device is not None:
+            if stream is None:
+                self._device.release()
             self._device.fill(now)
             return
-        stream = self.session.stream
         if stream is None or self._sink is None or not isinstance(stream.playout, ExactPlayout):
             return
         while (block := stream.playout.take(now)) is not None:
@@ -160,6 +168,7 @@ class ListenerDriver:
             "rejected": session.rejected,
             "foreign": session.foreign,
             "clock_foreign": self._clock_foreign,
+            "scheduling": self._scheduling,
         }
         if session.stream is not None:
             values.update(_stream_stats(session.stream, now))

@@ -23,6 +23,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.stopped = False
+        self._ready: list[Any] = []
         self._selector = selectors.SelectSelector()
         self._there, self._here = socket.socketpair()
         self._there.setblocking(False)
@@ -30,6 +31,11 @@ class Waiter:
         self._selector.register(self._here, selectors.EVENT_READ)
         self._old = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         self._old_fd = signal.set_wakeup_fd(self._there.fileno(), warn_on_full_buffer=False)
+
+    def wake(self) -> None:
+        """Make `wait` return now; may be called from any thread."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._there.send(b"\0")
 
     def watch(self, readable: Any) -> None:
         """Wake up when `readable` has something."""
@@ -42,10 +48,16 @@ class Waiter:
     def wait(self, timeout_ns: int) -> None:
         """Wait until something arrives, a signal comes or `timeout_ns` have passed."""
         timeout_s = min(max(timeout_ns, 0), WAIT_MAX_NS) / NS_PER_S
+        self._ready.clear()
         for key, _ in self._selector.select(timeout_s):
+            self._ready.append(key.fileobj)
             if key.fileobj is self._here:
                 with contextlib.suppress(BlockingIOError):
                     self._here.recv(4096)
+
+    def is_ready(self, readable: Any) -> bool:
+        """Say whether the last wait found something there."""
+        return readable in self._ready
 
     def close(self) -> None:
         """Give the signals back."""

@@ -7,6 +7,7 @@ import contextlib
 import queue
 import socket
 import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -42,8 +43,32 @@ class Source(Protocol):
     def read(self, frames_max: int) -> SourceBlock | None:
         """Return the next frames, never of two songs; None at the end."""
 
+    def jump(self, song_id: int, step: int, position_s: float) -> None:
+        """Go on at `position_s` of the song `step` after song `song_id`."""
+
+    def queue(self, song_id: int) -> tuple[list[str], int | None]:
+        """Return the names of all there is to play, and which of them song `song_id` is."""
+
+    def interrupt(self) -> None:
+        """Make a read that waits come back; for another thread."""
+
     def close(self) -> None:
         """Let go of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The source has no more since jump number `generation`."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Jump:
+    generation: int
+    song_id: int
+    step: int
+    position_s: float
 
 
 class Reader:
@@ -53,12 +78,14 @@ class Reader:
         self._source = source
         self._chunk_frames = chunk_frames
         self._codec = codec
-        self._ready: queue.Queue[CodedAudio | RadiosyncError | None] = queue.Queue(READY_MAX)
+        self._ready: queue.Queue[CodedAudio | End | RadiosyncError] = queue.Queue(READY_MAX)
         self._stop = threading.Event()
+        self._jump: _Jump | None = None
+        self._jump_lock = threading.Lock()
+        self._generation = 0
         self._wake_there, self.wake = socket.socketpair()
         self._wake_there.setblocking(False)
         self.wake.setblocking(False)
-        self.ended = False
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
@@ -67,8 +94,8 @@ class Reader:
         """Whether something can be taken."""
         return not self._ready.empty()
 
-    def take(self) -> CodedAudio | None:
-        """Return the next chunk; None when there is none yet, or, once `ended` is true, no more.
+    def take(self) -> CodedAudio | End | None:
+        """Return the next chunk, or that there is no more; None when there is nothing yet.
 
         Raises what made the source fail.
         """
@@ -78,8 +105,16 @@ class Reader:
             return None
         if isinstance(item, RadiosyncError):
             raise item
-        self.ended = item is None
-        return item
+        return item if item.generation == self._generation else None  # else it was read before the last jump
+
+    def jump(self, song_id: int, step: int, position_s: float) -> None:
+        """Go on elsewhere; what is read from there on is of the next generation."""
+        with self._jump_lock:
+            self._generation += 1
+            self._jump = _Jump(self._generation, song_id, step, position_s)
+        while self.ready:  # it will not be heard, and the thread may be waiting for room
+            with contextlib.suppress(queue.Empty):
+                self._ready.get_nowait()
 
     def clear_wake(self) -> None:
         """Take note of having been woken."""
@@ -89,21 +124,32 @@ class Reader:
     def close(self) -> None:
         """End the thread and close the source."""
         self._stop.set()
+        self._source.interrupt()
         self._thread.join()
         self._source.close()
         self._wake_there.close()
         self.wake.close()
 
     def _run(self) -> None:
+        generation = 0
         try:
-            self._read_all()
-            self._put(None)
+            while not self._stop.is_set():
+                self._read_all(generation)
+                self._put(End(generation))
+                while self._jump is None and not self._stop.wait(_WAIT_S / 4):
+                    pass
+                with self._jump_lock:  # a jump that is asked for just now must not be lost
+                    jump, self._jump = self._jump, None
+                if jump is not None:
+                    generation = jump.generation
+                    self._source.jump(jump.song_id, jump.step, jump.position_s)
         except RadiosyncError as error:
             self._put(error)
         except Exception as error:  # a thread that died silently would be a stream that never ends
             self._put(RadiosyncError(f"reading the music failed: {error!r}"))
 
-    def _read_all(self) -> None:
+    def _read_all(self, generation: int) -> None:
+        """Read and code until the source ends or a jump is wanted."""
         codec = ChunkCodec()
         parts: list[Samples] = []
         song: Song | None = None
@@ -114,10 +160,14 @@ class Reader:
             if song is not None and held:
                 samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
                 coded, data = codec.encode(samples, self._source.format, self._codec)
-                self._put(CodedAudio(song=song, song_frame=song_frame, frames=held, codec=coded, data=data))
+                self._put(
+                    CodedAudio(
+                        song=song, song_frame=song_frame, frames=held, codec=coded, data=data, generation=generation
+                    )
+                )
             parts, song_frame, held = [], song_frame + held, 0
 
-        while not self._stop.is_set():
+        while not self._interrupted:
             block = self._source.read(self._chunk_frames - held)
             if block is None:
                 break
@@ -130,10 +180,14 @@ class Reader:
                 flush()
         flush()
 
-    def _put(self, item: CodedAudio | RadiosyncError | None) -> None:
-        while not self._stop.is_set():
+    @property
+    def _interrupted(self) -> bool:
+        return self._stop.is_set() or self._jump is not None
+
+    def _put(self, item: CodedAudio | End | RadiosyncError) -> None:
+        while not self._interrupted:
             try:
-                self._ready.put(item, timeout=_WAIT_S)
+                self._ready.put(item, timeout=_WAIT_S / 4)
             except queue.Full:
                 continue
             with contextlib.suppress(BlockingIOError, OSError):

@@ -110,6 +110,15 @@ class SongFile:
             return first
         return self._read_more()
 
+    def seek(self, frame: int) -> None:
+        """Go on reading at `frame`; a file that can't seek is read up to there."""
+        self._first = None
+        try:
+            self._position = int(self._file.seek(frame))
+        except (soundfile.SoundFileError, OSError, RuntimeError):
+            while self._position < frame and len(self._read_more()):
+                pass
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

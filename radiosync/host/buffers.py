@@ -1,15 +1,16 @@
 """The host's chunks: those ahead of the network (pre-buffer) and those behind it (history).
 
 A chunk enters the pre-buffer when the reader delivers it, moves to the history as its last symbol leaves, and is
-forgotten a little after its play-at.  Together the two never hold more than the buffer, what lies ahead of it by a
-chunk or two, and the linger: memory is bounded by time.
+forgotten a little after it has been played.  How far ahead a chunk lies is counted in frames from the horizon: the
+frame that is due, or that a start is being prepared for.  Together the two never hold more than the buffer, a chunk or
+two ahead of it, and the linger: memory is bounded by time.
 """
 
 from collections import deque
 from collections.abc import Iterator
 
 from radiosync.repair.symbols import Chunk
-from radiosync.units import HostNs, ns_from_frames
+from radiosync.units import MediaFrame
 
 CHUNKS_AHEAD_MAX = 2  # beyond the buffer: one being sent, one ready
 
@@ -17,13 +18,13 @@ CHUNKS_AHEAD_MAX = 2  # beyond the buffer: one being sent, one ready
 class PreBuffer:
     """The chunks that have not been sent completely, in order.
 
-    It asks for audio while what is ready reaches less than `buffer_ns` and two chunks ahead of the play position, so it
-    needs no overflow policy: nobody adds what was not asked for.
+    It asks for audio while what is ready reaches less than the buffer and two chunks beyond the horizon, so it needs no
+    overflow policy: nobody adds what was not asked for.
     """
 
-    def __init__(self, buffer_ns: int, rate: int) -> None:
-        self._buffer_ns = buffer_ns
-        self._rate = rate
+    def __init__(self, buffer_frames: int, chunk_frames: int) -> None:
+        self._buffer_frames = buffer_frames
+        self._wanted_frames = buffer_frames + CHUNKS_AHEAD_MAX * chunk_frames
         self._chunks: deque[Chunk] = deque()
         self._next_symbol = 0
 
@@ -34,27 +35,31 @@ class PreBuffer:
         """Append the next chunk."""
         self._chunks.append(chunk)
 
-    def wanted_at(self, next_play_at: HostNs, chunk_ns: int) -> HostNs:
-        """Return when the chunk that is due at `next_play_at` should be read."""
-        return HostNs(next_play_at - self._buffer_ns - CHUNKS_AHEAD_MAX * chunk_ns)
+    def clear(self) -> tuple[Chunk | None, Chunk | None]:
+        """Drop everything; return the chunk that was partly sent, and the first of which nothing was."""
+        chunks, begun = list(self._chunks), self._next_symbol > 0
+        self._chunks.clear()
+        self._next_symbol = 0
+        unsent = chunks[1:] if begun else chunks
+        return chunks[0] if begun else None, unsent[0] if unsent else None
+
+    def frames_until_wanted(self, next_frame: MediaFrame, horizon: MediaFrame) -> int:
+        """Return by how many frames the horizon must still move before the chunk at `next_frame` is wanted."""
+        return max(0, next_frame - horizon - self._wanted_frames + 1)
 
     def first(self) -> Chunk | None:
         """Return the chunk that leaves next."""
         return self._chunks[0] if self._chunks else None
 
-    def due(self, now: HostNs) -> Chunk | None:
-        """Return the chunk whose next symbol may leave: the first one, once its play-at is within the buffer."""
-        if self._chunks and self._chunks[0].header.play_at - now <= self._buffer_ns:
-            return self._chunks[0]
-        return None
+    def due(self, horizon: MediaFrame) -> Chunk | None:
+        """Return the chunk whose next symbol may leave: the first one, once it lies within the buffer."""
+        return self._chunks[0] if self._chunks and self.frames_until_due(horizon) == 0 else None
 
-    def due_at(self) -> HostNs | None:
-        """Return when the first chunk may leave."""
-        return self.chunk_due_at(self._chunks[0]) if self._chunks else None
-
-    def chunk_due_at(self, chunk: Chunk) -> HostNs:
-        """Return when `chunk` may leave."""
-        return HostNs(chunk.header.play_at - self._buffer_ns)
+    def frames_until_due(self, horizon: MediaFrame) -> int | None:
+        """Return by how many frames the horizon must still move before the first chunk may leave; None without one."""
+        if not self._chunks:
+            return None
+        return max(0, self._chunks[0].header.first_frame - horizon - self._buffer_frames)
 
     def take_symbol(self) -> tuple[Chunk, int, bool]:
         """Return the first chunk, the index of its next symbol, and whether that was its last."""
@@ -65,23 +70,18 @@ class PreBuffer:
             self._chunks.popleft()
         return chunk, index, last
 
-    def drop_late(self, now: HostNs) -> Iterator[Chunk]:
-        """Drop and yield the chunks that can't be heard any more."""
-        while self._chunks and self.end_at(self._chunks[0]) <= now:
+    def drop_late(self, due_frame: MediaFrame) -> Iterator[Chunk]:
+        """Drop and yield the chunks that lie wholly before the frame that is due."""
+        while self._chunks and self._chunks[0].end_frame <= due_frame:
             self._next_symbol = 0
             yield self._chunks.popleft()
 
-    def end_at(self, chunk: Chunk) -> HostNs:
-        """Return when the last frame of `chunk` has been played."""
-        return HostNs(chunk.header.play_at + ns_from_frames(chunk.header.frames, self._rate))
-
 
 class History:
-    """The chunks that were sent and can still be asked for."""
+    """The chunks that were sent and can still be asked for, in order."""
 
-    def __init__(self, linger_ns: int, rate: int) -> None:
-        self._linger_ns = linger_ns
-        self._rate = rate
+    def __init__(self, linger_frames: int) -> None:
+        self._linger_frames = linger_frames
         self._chunks: dict[int, Chunk] = {}
 
     def __len__(self) -> int:
@@ -103,22 +103,31 @@ class History:
                 if seq in self._chunks:
                     yield self._chunks[seq]
 
-    def playing(self, now: HostNs) -> Chunk | None:
-        """Return the first chunk that has not been played to its end."""
-        return next((c for c in self._chunks.values() if self._end_at(c) > now), None)
+    def at(self, frame: MediaFrame) -> Chunk | None:
+        """Return the chunk that `frame` lies in, or the first one after it."""
+        return next((c for c in self._chunks.values() if c.end_frame > frame), None)
 
-    def expire(self, now: HostNs) -> Iterator[int]:
-        """Forget the chunks whose end lies longer ago than the linger, and yield their numbers."""
-        while self._chunks:
-            seq, chunk = next(iter(self._chunks.items()))
-            if self._end_at(chunk) + self._linger_ns > now:
-                return
+    def expire(self, due_frame: MediaFrame, epoch: int) -> list[int]:
+        """Forget what ended longer before the frame that is due than the linger, or belongs to an epoch before `epoch`.
+
+        Returns the numbers of the forgotten chunks.
+        """
+        gone = [
+            seq
+            for seq, chunk in self._chunks.items()
+            if chunk.end_frame + self._linger_frames <= due_frame or chunk.header.epoch < epoch
+        ]
+        for seq in gone:
             del self._chunks[seq]
-            yield seq
+        return gone
+
+    def drop_after_epoch(self, epoch: int) -> list[int]:
+        """Forget what belongs to an epoch after `epoch`; return the numbers of the forgotten chunks."""
+        gone = [seq for seq, chunk in self._chunks.items() if chunk.header.epoch > epoch]
+        for seq in gone:
+            del self._chunks[seq]
+        return gone
 
     def coded_bytes(self) -> int:
         """Return the memory that the symbols take."""
         return sum(c.header.coded_bytes for c in self._chunks.values())
-
-    def _end_at(self, chunk: Chunk) -> HostNs:
-        return HostNs(chunk.header.play_at + ns_from_frames(chunk.header.frames, self._rate))

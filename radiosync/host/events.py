@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from radiosync.audio.song import Song
+from radiosync.host.coordinator import OptimalSync
 from radiosync.host.listeners import Status
 
 
@@ -45,8 +46,16 @@ class SourceLate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SyncGo:
+    """The order to start together was given."""
+
+    reason: str
+    sync: OptimalSync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last frame has been played."""
 
 
-HostEvent = ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | Finished
+HostEvent = ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | SyncGo | Finished

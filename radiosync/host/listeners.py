@@ -38,6 +38,8 @@ class ListenerRow:
     nacks: int = 0
     average_ns: int = 0
     """The rolling average of the samples."""
+    echo_ns: int = 0
+    """The last round trip as the host measured it, by the echo of an announcement."""
 
 
 @dataclass(slots=True)
@@ -76,12 +78,18 @@ class ListenerTable:
         if report.rtt_ns > 0:
             row.samples_ns.append(report.rtt_ns)
             row.average_ns = sum(row.samples_ns) // len(row.samples_ns)
+        if 0 < report.echo_at <= now - report.echo_held_ns:
+            row.echo_ns = now - report.echo_at - report.echo_held_ns
 
     def status(self, row: ListenerRow, now: HostNs) -> Status:
         """Return whether a listener is active, slow or gone quiet."""
         if now - row.last_heard_at > SILENCE_NS:
             return Status.TIMEOUT
         return Status.SLOW if row.average_ns > self.max_latency_ns else Status.ACTIVE
+
+    def eligible(self, now: HostNs) -> list[ListenerRow]:
+        """Return the listeners that a start waits for and is reckoned from."""
+        return [row for row in self._rows.values() if self.status(row, now) is Status.ACTIVE]
 
     def remove(self, address: Address) -> None:
         """Forget a listener."""

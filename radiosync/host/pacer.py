@@ -11,6 +11,7 @@ from radiosync.units import NS_PER_S, HostNs
 
 BURST = 16  # datagrams back to back: the smallest default receive buffer (Linux: 208 KiB) holds 92
 DATAGRAMS_PER_S_MAX = 3000  # 29 Mbit/s: what a laptop's listener takes in with a tenth of a core
+START_FACTOR = 4  # times the fill speed, for what everybody waits for before a start: 5 s of music in a third of one
 STEADY_SPEED = 1.25  # of the music's rate, when buffers are full: a late chunk is made up for within four
 
 
@@ -29,11 +30,16 @@ class Pacer:
         """Say whether a symbol may leave now."""
         return self.next_at(now) <= now
 
-    def sent(self, chunk: Chunk, chunk_ns: int, now: HostNs, *, due_at: HostNs, filling: bool) -> None:
+    def speed(self, *, starting: bool, filling: bool) -> float:
+        """Return how many times as fast as the music is played it should be sent."""
+        if starting:
+            return START_FACTOR * self._fill_speed
+        return self._fill_speed if filling else STEADY_SPEED
+
+    def sent(self, chunk: Chunk, chunk_ns: int, now: HostNs, *, due_at: HostNs, speed: float) -> None:
         """Note that a symbol of `chunk`, which lasts `chunk_ns` and could leave from `due_at` on, has left.
 
         Time in which nothing could leave is not made up for, or each chunk would begin with a burst.
         """
-        speed = self._fill_speed if filling else STEADY_SPEED
         step_ns = max(round(chunk_ns / len(chunk.symbols) / speed), NS_PER_S // DATAGRAMS_PER_S_MAX)
         self._next_at = HostNs(max(self.next_at(now), due_at, now - (BURST - 1) * step_ns) + step_ns)

@@ -6,7 +6,6 @@ from radiosync.audio.codec import Codec
 from radiosync.audio.format import AudioFormat
 from radiosync.audio.song import Song
 from radiosync.repair.symbols import Chunk, split
-from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, HostNs, MediaFrame, frames_from_ns
 from radiosync.wire.codec import AUDIO_OVERHEAD
 from radiosync.wire.messages import SYMBOLS_MAX, ChunkHeader
@@ -21,6 +20,8 @@ class CodedAudio:
     frames: int
     codec: Codec
     data: bytes
+    generation: int = 0
+    """How many jumps the source had been asked for before this was read."""
 
 
 def chunk_frames(audio: AudioFormat, chunk_ns: int, datagram_max: int) -> int:
@@ -32,21 +33,20 @@ def chunk_frames(audio: AudioFormat, chunk_ns: int, datagram_max: int) -> int:
 class Packetizer:
     """Numbers the chunks of a session and lays them on the timeline without a gap."""
 
-    def __init__(self, audio: AudioFormat, datagram_max: int) -> None:
-        self._format = audio
+    def __init__(self, datagram_max: int) -> None:
         self._symbol_bytes = datagram_max - AUDIO_OVERHEAD
         self.next_seq = 0
         self.next_frame = MediaFrame(0)
 
-    def packetize(self, coded: CodedAudio, timeline: Timeline, now: HostNs, ahead_ns: int) -> Chunk:
+    def packetize(self, coded: CodedAudio, epoch: int, play_at: HostNs, now: HostNs, ahead_ns: int) -> Chunk:
         """Return the next chunk; `ahead_ns` is how far it lies ahead of the play position."""
         symbols = split(coded.data, self._symbol_bytes)
         header = ChunkHeader(
             seq=self.next_seq,
-            epoch=timeline.epoch,
+            epoch=epoch,
             first_frame=self.next_frame,
             frames=coded.frames,
-            play_at=timeline.play_at(self.next_frame, self._format.rate),
+            play_at=play_at,
             song_id=coded.song.song_id,
             song_frame=coded.song_frame,
             buffer_position_ms=ahead_ns // NS_PER_MS,
@@ -59,6 +59,10 @@ class Packetizer:
         self.next_seq += 1
         self.next_frame = MediaFrame(self.next_frame + coded.frames)
         return Chunk(header=header, symbols=symbols)
+
+    def rewind(self, unsent: Chunk) -> None:
+        """Use the numbers again from chunk `unsent` on, of which nobody has seen anything."""
+        self.next_seq, self.next_frame = unsent.header.seq, unsent.header.first_frame
 
     def skip_to(self, frame: MediaFrame) -> None:
         """Leave a hole before `frame`, where the source fell behind the timeline."""

@@ -1,7 +1,8 @@
 """Playout into a sink without a crystal: a file, a pipe, nothing.
 
 Such a sink takes frames whenever it is given them, so it follows the media clock exactly: block after block is handed
-over when its first frame is due, sample for sample as the source had it.  What is missing then is silence.
+over when its first frame is due, sample for sample as the source had it.  What is missing then is silence; while the
+timeline pauses, nothing is handed over.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from radiosync.audio.format import Samples
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
+from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, LocalNs, MediaFrame, frames_from_ns
 
 BLOCK_NS = 20 * NS_PER_MS  # fifty wake-ups a second; what a pipe's reader has to wait for
@@ -28,13 +30,14 @@ class Block:
 
 
 class ExactPlayout:
-    """Hands out every frame from the first to the last once, in order."""
+    """Hands out every frame that the timeline plays once, in order."""
 
     def __init__(self, buffer: JitterBuffer, schedule: Schedule) -> None:
         self._buffer = buffer
         self._schedule = schedule
         self._block_frames = max(1, frames_from_ns(BLOCK_NS, buffer.format.rate))
         self._in_gap = False
+        self._record: Timeline | None = None
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
         self.concealed_frames = 0
@@ -45,9 +48,14 @@ class ExactPlayout:
         self.underruns = 0
         self.hard_resyncs = 0
 
-    def start(self, frame: MediaFrame) -> None:
-        """Play from `frame` on."""
-        self.cursor = frame
+    def start(self, frame: MediaFrame, record: Timeline | None = None) -> None:
+        """Play from `frame` on, by `record` (the newest if not given) and those that follow it."""
+        self.cursor, self._record = frame, record or self._schedule.log.newest
+
+    @property
+    def record(self) -> Timeline | None:
+        """The record that is being played by."""
+        return self._record
 
     @property
     def ended(self) -> bool:
@@ -55,18 +63,26 @@ class ExactPlayout:
         return self.cursor is not None and self.final_frame is not None and self.cursor >= self.final_frame
 
     def next_timeout(self) -> LocalNs | None:
-        """Return when the next block is due."""
-        return None if self.cursor is None or self.ended else self._schedule.due_at(self.cursor)
+        """Return when the next block is due, or the next record takes effect."""
+        if self.cursor is None or self._record is None:
+            return None
+        if not self.ended and self._plays_on(self._record, self.cursor):
+            return self._schedule.due_at(self.cursor, self._record)
+        following = self._schedule.log.after(self._record)
+        return None if following is None else self._schedule.begin_at(following)
 
     def take(self, now: LocalNs) -> Block | None:
         """Return the next block if it is due."""
-        due_at = self.next_timeout()
-        if due_at is None or due_at > now or self.cursor is None:
+        record = self._follow(now)
+        if record is None or self.cursor is None or self.ended:
             return None
-        behind = self._schedule.frame_at(now) - self.cursor
+        due_at = self._schedule.due_at(self.cursor, record)
+        if due_at > now:
+            return None
+        behind = self._schedule.frame_at(now, record) - self.cursor
         count = min(max(self._block_frames, behind), BLOCK_FRAMES_MAX)
-        if self.final_frame is not None:
-            count = min(count, self.final_frame - self.cursor)
+        for end in (self._schedule.end_frame(record), self.final_frame):
+            count = count if end is None else min(count, end - self.cursor)
         samples, present = self._buffer.read(self.cursor, count)
         gap = ~present
         self.concealed_frames += int(np.count_nonzero(gap))
@@ -77,3 +93,20 @@ class ExactPlayout:
         self.cursor = MediaFrame(self.cursor + count)
         self._buffer.drop_before(self.cursor)
         return block
+
+    def _plays_on(self, record: Timeline, cursor: MediaFrame) -> bool:
+        end = self._schedule.end_frame(record)
+        return record.playing and (end is None or cursor < end)
+
+    def _follow(self, now: LocalNs) -> Timeline | None:
+        """Go on to the record that is to be played by now; return it if it plays."""
+        while self._record is not None and self.cursor is not None:
+            if self._plays_on(self._record, self.cursor):
+                return self._record
+            following = self._schedule.log.after(self._record)
+            if following is None or self._schedule.begin_at(following) > now:
+                return None
+            self._record = following
+            self.cursor = max(self.cursor, following.media_frame)
+            self._in_gap = False
+        return None

@@ -91,6 +91,12 @@ class JitterBuffer:
                 return
             self._remove(self._order[0])
 
+    def drop_between(self, begin: MediaFrame, end: MediaFrame) -> None:
+        """Forget the chunks that lie wholly from `begin` on and before `end`."""
+        for entry in [e for e in self._order if begin <= e[0] < end]:
+            if entry[0] + self._slots[entry[1]].header.frames <= end:
+                self._remove(entry)
+
     def contiguous_until(self, frame: MediaFrame, enough: MediaFrame | None = None) -> MediaFrame:
         """Return the first frame from `frame` on that is not here completely; looks no further than `enough`."""
         for slot in self._from(frame):

@@ -9,7 +9,9 @@ media position is due then, and a continuous resampler is steered so that the on
 
 The device is opened ahead of time and runs silence, so that its clock is known before the first frame matters.  That
 frame is then placed exactly: whole device frames of silence before it, the fraction in the resampler's phase.  A jump
-(resync, underrun, new entry) is a fade out, an exact start at another position, and a fade in.
+(resync, underrun, new entry) is a fade out, an exact start at another position, and a fade in.  Where the timeline ends
+a record (pause, skip), the fade out ends at the very frame that the record ends with, and what follows starts exactly
+when the next record says.
 """
 
 from dataclasses import dataclass
@@ -23,9 +25,9 @@ from radiosync.clock.dac import DacClock
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.rate import RateController
 from radiosync.listener.schedule import Schedule
+from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_S, DacFrame, LocalNs, MediaFrame
 
-SLOPE_NS = NS_PER_S  # the baseline for the ratio: 1 ns of rounding over 1 s is 0.001 ppm
 KEEP_S = 1  # of what was played, for the resampler's run-in after a jump
 
 
@@ -63,7 +65,8 @@ class DevicePlayout:
         self._faded = 0
         self._entered = MediaFrame(0)
         self._controller = RateController(resync_ns)
-        self._entry: MediaFrame | None = None
+        self._entry = MediaFrame(0)
+        self._record: Timeline | None = None
         self._running = False
         self._rendered_at: LocalNs | None = None
         self.cursor: MediaFrame | None = None
@@ -74,9 +77,16 @@ class DevicePlayout:
         self.underruns = 0
         self.hard_resyncs = 0
 
-    def start(self, frame: MediaFrame) -> None:
-        """Play from `frame` on, or from what is due by the time the device gets to it."""
+    def start(self, frame: MediaFrame, record: Timeline | None = None) -> None:
+        """Play from `frame` on by `record`, or from what is due by the time the device gets to it."""
         self._entry = self.cursor = frame
+        self._record = record or self._schedule.log.newest
+        self._running = False
+
+    @property
+    def record(self) -> Timeline | None:
+        """The record that is being played by."""
+        return self._record
 
     @property
     def ended(self) -> bool:
@@ -96,24 +106,32 @@ class DevicePlayout:
     def render(self, first: DacFrame, frames: int) -> Frames:
         """Return `frames` frames for the device, of which `first` is the first."""
         silence = np.zeros((frames, self._device.channels), np.float32)
-        if self._entry is None or self.ended or not self._dac.usable:
+        if self._record is None or self.ended or not self._dac.usable:
             self._running = False
             return silence
-        target, ratio = self._target(first)
+        until = self._follow(first, frames)
+        if until < frames:  # the next record takes effect within this block
+            return np.concatenate((self.render(first, until), self.render(DacFrame(first + until), frames - until)))
+        if not self._record.playing:
+            return silence
+        target, ratio = self._target(self._record, first)
         if not self._running:
             skipped = self._enter(target, ratio, frames)
             if skipped is None:
                 return silence
-            played = self._pull(frames - skipped, ratio)
-            silence[skipped:] = played
+            silence[skipped:] = self._pull(self._record, frames - skipped, ratio)
             self._rendered_at = self._dac.local_from_dac(DacFrame(first + frames))
             return silence
+        return self._continue(self._record, first, frames, target, ratio)
+
+    def _continue(self, record: Timeline, first: DacFrame, frames: int, target: float, ratio: float) -> Frames:
+        """Render the next block of what is being played, steered towards its target."""
         heard_at = self._dac.local_from_dac(first)
         error_ns = (target - self._resampler.position) / self._schedule.rate * NS_PER_S
         elapsed_ns = 0 if self._rendered_at is None else max(0, heard_at - self._rendered_at)
         self.sync_error_ns = error_ns
         correction = self._controller.update(error_ns, elapsed_ns)
-        block = self._pull(frames, ratio * (1 + correction))
+        block = self._pull(record, frames, ratio * (1 + correction))
         self._rendered_at = heard_at
         if self._controller.resync_due(error_ns, heard_at):
             self._controller.resynced(heard_at)
@@ -122,39 +140,62 @@ class DevicePlayout:
             block *= np.linspace(1, 0, len(block), dtype=np.float32)[:, None]
         return block
 
-    def _target(self, first: DacFrame) -> tuple[float, float]:
+    def _follow(self, first: DacFrame, frames: int) -> int:
+        """Go on to the record in force at device frame `first`; return how many frames it lasts, `frames` at most."""
+        while self._record is not None:
+            following = self._schedule.log.after(self._record)
+            if following is None:
+                return frames
+            begin_at = self._schedule.begin_at(following)
+            until = self._frames_until(first, begin_at)
+            if until > 0:
+                return min(until, frames)
+            self._record = following
+            self._running = False
+            self._entry = max(following.media_frame, self._entry)
+            self.cursor = max(self.cursor or self._entry, following.media_frame)
+        return frames
+
+    def _frames_until(self, first: DacFrame, at: LocalNs) -> int:
+        """Return how many device frames from `first` on are heard before `at`."""
+        heard_at = self._dac.local_from_dac(first)
+        return max(0, -int((heard_at - at) * self._dac.rate // NS_PER_S))
+
+    def _target(self, record: Timeline, first: DacFrame) -> tuple[float, float]:
         """Return the position due at device frame `first`, and the slope of the position there."""
-        rate = self._device.rate
-        begin = self._schedule.position_at(self._dac.local_from_dac(first))
-        end = self._schedule.position_at(self._dac.local_from_dac(DacFrame(first + rate)))
+        rate = self._device.rate  # a second: 1 ns of rounding over it is 0.001 ppm
+        begin = self._schedule.position_at(self._dac.local_from_dac(first), record)
+        end = self._schedule.position_at(self._dac.local_from_dac(DacFrame(first + rate)), record)
         slope = (end - begin) / rate
         low, high = self._nominal_ratio * (1 - DEVIATION_MAX / 2), self._nominal_ratio * (1 + DEVIATION_MAX / 2)
         return begin, min(max(slope, low), high)
 
     def _enter(self, target: float, ratio: float, frames: int) -> int | None:
         """Set the resampler so that it starts within this block; return after how many frames, or None if not yet."""
-        entry = self._entry
-        assert entry is not None
-        skipped = max(0, -int((target - entry) // ratio))
+        skipped = max(0, -int((target - self._entry) // ratio))
         if skipped >= frames:
             return None
         position = max(target + skipped * ratio, 0.0)
         self._resampler.set_ratio(ratio)
         self._resampler.reset(position)
-        # The first frame of the music has its attack; what is entered in the middle is faded in.  That can't be done on
-        # the way into the resampler, which runs in on more frames than a fade is long.
-        whole = entry == self._schedule.timeline.media_frame and target < entry + ratio
+        # A song's first frame has its attack; what is entered in the middle is faded in.  That can't be done on the
+        # way into the resampler, which runs in on more frames than a fade is long.
+        header = self._buffer.header_at(self._entry)
+        at_start = header is not None and header.song_frame == header.first_frame - self._entry == 0
+        whole = at_start and target < self._entry + ratio
         self._faded = len(self._fade_in) if whole else 0
         self._entered = MediaFrame(int(position))
         self._fader.restart(1.0)
         self._running = True
         return skipped
 
-    def _pull(self, frames: int, ratio: float) -> Frames:
+    def _pull(self, record: Timeline, frames: int, ratio: float) -> Frames:
         low, high = self._nominal_ratio * (1 - DEVIATION_MAX), self._nominal_ratio * (1 + DEVIATION_MAX)
         self._resampler.set_ratio(min(max(ratio, low), high))
         self.correction = ratio / self._nominal_ratio - 1
-        block = map_channels(self._resampler.pull(frames, self._read), self._device.channels)
+        block = map_channels(
+            self._resampler.pull(frames, lambda count: self._read(record, count)), self._device.channels
+        )
         self.cursor = MediaFrame(int(self._resampler.position))
         self._buffer.drop_before(MediaFrame(self.cursor - KEEP_S * self._schedule.rate))
         fade = self._fade_in[self._faded : self._faded + frames]
@@ -162,14 +203,17 @@ class DevicePlayout:
         block[: len(fade)] *= fade
         return np.ascontiguousarray(block * self._gain, np.float32)
 
-    def _read(self, count: int) -> Frames:
-        """Fetch the resampler's next input frames, with gaps faded."""
+    def _read(self, record: Timeline, count: int) -> Frames:
+        """Fetch the resampler's next input frames, with gaps faded, and silence outside of what `record` plays."""
         frame = self._resampler.next_input_frame
-        ahead = self._fader.ramp_frames
-        samples, present = self._buffer.read(MediaFrame(frame), count + ahead)
+        samples, present = self._buffer.read(MediaFrame(frame), count + self._fader.ramp_frames)
+        block = float_from_samples(samples[:count], self._buffer.format.sample)
+        silent = np.zeros(len(present), np.bool_)
         # Before the first frame that is heard and after the last there is nothing to miss.
         present[: max(0, self._entered - frame)] = True
+        end = self._schedule.end_frame(record)
+        if end is not None:
+            silent[max(0, end - frame) :] = True
         if self.final_frame is not None:
             present[max(0, self.final_frame - frame) :] = True
-        block = float_from_samples(samples[:count], self._buffer.format.sample)
-        return self._fader.apply(block, present)
+        return self._fader.apply(block, present, silent if end is not None else None)

@@ -23,7 +23,7 @@ from radiosync.listener.events import (
 )
 from radiosync.listener.stream import Stream
 from radiosync.repair.respond import Address
-from radiosync.units import NS_PER_S, LocalNs
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
     Announce,
@@ -35,6 +35,7 @@ from radiosync.wire.messages import (
     Nack,
     Report,
     SongInfo,
+    Sync,
 )
 
 REPORT_NS = NS_PER_S
@@ -66,7 +67,7 @@ class ListenerSession:
         self._events: deque[ListenerEvent] = deque(maxlen=256)  # a driver that takes none loses the oldest
         self._out: deque[Datagram] = deque(maxlen=64)  # a flood of announcements pushes out the oldest
         self._report_at = now
-        self._reported: ListenerState | None = None
+        self._reported: tuple[ListenerState, MediaFrame | None] | None = None
         self._end_told = False
         self._song_id: int | None = None
 
@@ -89,6 +90,8 @@ class ListenerSession:
             stream.receive_announce(message, now)
         elif stream is not None and ours and isinstance(message, SongInfo):
             stream.receive_song(message)
+        elif stream is not None and ours and isinstance(message, Sync):
+            stream.receive_sync(message, now)
         elif stream is not None and ours and isinstance(message, Bye):
             self._bye(stream, message)
         elif isinstance(message, Announce) and (
@@ -96,7 +99,7 @@ class ListenerSession:
         ):
             self._discovery.hurry(now)  # a host came, or came back: ask it
             self._solicit(now, 0, None)
-        elif isinstance(message, Announce | SongInfo | Audio | Bye) and not ours:
+        elif isinstance(message, Announce | SongInfo | Audio | Bye | Sync) and not ours:
             self.foreign += 1
         else:
             self.rejected += 1
@@ -130,8 +133,8 @@ class ListenerSession:
             self._out.append(Datagram(encode(nack), stream.control_address))
         self._report(stream, now)
         if stream.ended and not self._end_told:
-            self._end_told = True
             self._events.append(StreamEnded())
+        self._end_told = stream.ended  # a jump back may make it go on
         if silent_ns > GONE_NS and (stream.ended or stream.drained(now)):
             self._drop(HostGone(stopped=False) if not stream.ended else None)
 
@@ -220,22 +223,30 @@ class ListenerSession:
             self._events.append(event)
 
     def _report(self, stream: Stream, now: LocalNs) -> None:
-        state = stream.state(now)
-        if now < self._report_at and state == self._reported:
+        state, ready = stream.state(now), stream.ready_frame(now)
+        if now < self._report_at and (state, ready) == self._reported:
             return
         self._report_at = LocalNs(now + round(REPORT_NS * self._rng.uniform(0.9, 1.1)))
-        self._reported = state
+        self._reported = (state, ready)
         counters, playout, mapping = stream.counters, stream.playout, stream.clock.mapping()
+        down_ns, up_ns = stream.one_way_ns()
+        echo_at, echo_held_ns = stream.echo(now)
         report = Report(
             session=stream.session,
             cookie=stream.cookie,
             listener_id=self._listener_id,
             state=state,
             rtt_ns=stream.rtt_ns,
+            down_ns=down_ns,
+            up_ns=up_ns,
+            echo_at=echo_at,
+            echo_held_ns=echo_held_ns,
+            ready_frame=ready,
+            lead_ms=playout.lead_ns // NS_PER_MS if playout is not None else 0,
             offset_bound_ns=round(mapping.bound_ns_at(now)) if mapping is not None else 0,
             sync_error_ns=round(playout.sync_error_ns) if playout is not None else 0,
             rate_ppb=round(playout.correction * 1e9) if playout is not None else 0,
-            buffer_ms=stream.buffered_ns(now) // 1_000_000,
+            buffer_ms=stream.buffered_ns(now) // NS_PER_MS,
             symbols_received=counters.symbols_received,
             symbols_lost=counters.symbols_lost,
             symbols_repaired=counters.symbols_repaired,

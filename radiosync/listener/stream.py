@@ -4,10 +4,12 @@ It begins with the host's answer and ends with the last frame, the host's good-b
 buffer.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from random import Random
 
 from radiosync.audio.format import AudioFormat
+from radiosync.clock.exchange import Exchange
 from radiosync.clock.filter import ClockFilter
 from radiosync.clock.mapping import ClockMapping
 from radiosync.clock.poller import ClockPoller
@@ -17,9 +19,11 @@ from radiosync.listener.jitter import Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.schedule import Schedule
+from radiosync.listener.sync import ClientSync, calculate_client_sync
 from radiosync.repair.request import WHOLE, RequestScheduler
-from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame, frames_from_ns, ns_from_frames
-from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, SongInfo, extend_seq
+from radiosync.timeline import Timeline
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, frames_from_ns, ns_from_frames
+from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, SongInfo, Sync, SyncPhase, extend_seq
 
 ENTRY_NS = NS_PER_S  # what must lie ready to start in mid-stream: with a backfill of four times the music's rate ...
 ENTRY_SHARE = 3  # ... plenty; of a short buffer, a third
@@ -29,6 +33,9 @@ CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
 CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone
 SONGS_MAX = 64
+LEFT_OUT_MAX = 4  # jumps of which something may still be on its way
+PREPARED_NS = NS_PER_S // 2  # the least time to the start that a preparation leaves: who lacks something is waited for
+UNHURRIED_NS = 3600 * NS_PER_S  # the deadline of what is missing during a pause: longer than the pause's audio is kept
 
 
 @dataclass(slots=True)
@@ -58,6 +65,7 @@ class Stream:
         self.cookie = announce.cookie
         self.format: AudioFormat = announce.format
         self.final_frame: MediaFrame | None = None
+        self._final_at = announce.sent_at
         self.heard_at = now
         self.counters = StreamCounters()
         self.chunk_frames = announce.chunk_frames
@@ -83,19 +91,25 @@ class Stream:
         self._first_live_seq = extend_seq(announce.next_seq, announce.play_seq)
         self._losses = LossDetector(self._first_live_seq)
         self._late_seq: int | None = None
+        self._left_out: deque[tuple[MediaFrame, MediaFrame]] = deque(maxlen=LEFT_OUT_MAX)
         self._songs: dict[int, SongInfo] = {}
         self.playout: ExactPlayout | DevicePlayout | None = None
         self.rtt_ns = 0
+        self.exchange: Exchange | None = None
+        self.sync: ClientSync | None = None
+        self._prepared_version = 0
+        self._echo: tuple[HostNs, LocalNs] = (HostNs(0), now)
         self.receive_announce(announce, now)
         for seq in range(announce.play_seq, min(self._first_live_seq, announce.play_seq + self._chunks_max)):
-            self.requests.want(seq, self._deadline_at(seq), now, eager=True)
+            self._want(seq, now, eager=True)
 
     # --- in ------------------------------------------------------------------------------------------------------
 
     def receive_announce(self, announce: Announce, now: LocalNs) -> None:
         """Take in an announcement of this session."""
         self.heard_at = now
-        self._follow(announce)
+        self._follow(announce.timeline, now)
+        self._echo = (announce.sent_at, now)
         next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)
         # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
@@ -105,8 +119,9 @@ class Stream:
             self._losses = LossDetector(max(play_seq, next_seq - self._chunks_max))
             self.requests.clear()
         self._losses.sent_before(next_seq, now)
-        if announce.final_frame is not None:
+        if announce.sent_at >= self._final_at:  # a jump makes the end unknown again, and announcements may overtake
             self.set_final(announce.final_frame)
+            self._final_at = announce.sent_at
 
     def receive_song(self, song: SongInfo) -> None:
         """Take in the tags of a song."""
@@ -114,15 +129,26 @@ class Stream:
             del self._songs[next(iter(self._songs))]
         self._songs[song.song_id] = song
 
+    def receive_sync(self, command: Sync, now: LocalNs) -> None:
+        """Take in a sync command: begin to work for its target, or follow its timeline."""
+        self.heard_at = now
+        self.sync = calculate_client_sync(command, self.rtt_ns)
+        self._prepared_version = command.timeline.version if command.phase is SyncPhase.PREPARE else 0
+        self._follow(command.timeline, now)
+        self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)  # a start that waits moves with time
+
     def receive_audio(self, audio: Audio, now: LocalNs) -> None:
         """Take in a symbol."""
         self.heard_at = now
-        self._follow(audio)
+        self._follow(audio.timeline, now)
         seq = extend_seq(audio.chunk.seq, self._losses.next_seq)
         if abs(seq - self._losses.next_seq) > self._chunks_max:
             self.counters.refused += 1
             return
         self.requests.symbols_per_chunk = audio.chunk.symbols
+        begin, end = audio.chunk.first_frame, audio.chunk.first_frame + audio.chunk.frames
+        if any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
+            return  # on its way when the order to jump overtook it
         added = self.buffer.add(seq, audio)
         if added in (Added.NEW, Added.COMPLETED):
             self.counters.symbols_received += 1
@@ -149,6 +175,7 @@ class Stream:
             return
         self.heard_at = max(self.heard_at, received_at)
         self.rtt_ns = exchange.rtt_ns
+        self.exchange = exchange
         self.requests.rtt_ns = exchange.rtt_ns
         steps = self.clock.counters.steps
         self.clock.add(exchange)
@@ -159,8 +186,8 @@ class Stream:
         if mapping is not None:
             self.schedule.mapping = mapping
 
-    def set_final(self, frame: MediaFrame) -> None:
-        """Note where the music ends."""
+    def set_final(self, frame: MediaFrame | None) -> None:
+        """Note where the music ends; None where a jump has made that unknown again."""
         self.final_frame = frame
         if self.playout is not None:
             self.playout.final_frame = frame
@@ -177,7 +204,7 @@ class Stream:
             if bitmap:
                 count = self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self.counters.symbols_lost += count
-                self.requests.want(seq, self._deadline_at(seq), now)
+                self._want(seq, now)
         if self.playout is not None and self.playout.cursor is not None:
             return False
         # While nothing plays nothing else forgets what has passed, and a buffer full of it takes in no more.
@@ -210,9 +237,18 @@ class Stream:
         """Return where this stream stands."""
         if self.ended:
             return ListenerState.ENDED
-        if self.playout is not None and self.playout.cursor is not None:
-            return ListenerState.PLAYING
-        return ListenerState.BUFFERING if self.clock_ready(now) else ListenerState.SYNCING
+        if not self.clock_ready(now):
+            return ListenerState.SYNCING
+        if not self.schedule.record_at(now).playing:
+            begins = self.preparing or self.schedule.log.newest.playing
+            return ListenerState.BUFFERING if begins else ListenerState.PAUSED
+        playing = self.playout is not None and self.playout.cursor is not None
+        return ListenerState.PLAYING if playing else ListenerState.BUFFERING
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a start is being prepared: the last sync command is younger than the timeline's newest record."""
+        return self._prepared_version == self.schedule.log.newest.version
 
     @property
     def ended(self) -> bool:
@@ -223,6 +259,27 @@ class Stream:
     def chunks_concealed(self) -> int:
         """How many chunks' worth of frames had to be concealed, rounded up."""
         return 0 if self.playout is None else -(-self.playout.concealed_frames // self.chunk_frames)
+
+    def one_way_ns(self) -> tuple[int, int]:
+        """Return how long the last exchange took from host to listener and back, by the estimate of the clocks."""
+        mapping, exchange = self.clock.mapping(), self.exchange
+        if mapping is None or exchange is None:
+            return 0, 0
+        up_ns = exchange.host_received_at - mapping.host_from_local(exchange.sent_at)
+        return exchange.rtt_ns - up_ns, up_ns
+
+    def ready_frame(self, now: LocalNs) -> MediaFrame | None:
+        """Return the target of the sync command that this listener is ready for, if it is."""
+        if self.sync is None or not self.clock_ready(now):
+            return None
+        target = self.sync.target_frame
+        enough = MediaFrame(target + frames_from_ns(self.sync.required_ns, self.format.rate))
+        until = self.buffer.contiguous_until(target, enough)
+        return target if until >= enough or target < until == self.final_frame else None
+
+    def echo(self, now: LocalNs) -> tuple[HostNs, int]:
+        """Return when the last announcement was sent, and how long ago it was heard."""
+        return self._echo[0], now - self._echo[1]
 
     def buffered_ns(self, now: LocalNs) -> int:
         """Return how much complete audio lies ahead of the play position."""
@@ -242,41 +299,84 @@ class Stream:
         return self.buffer.complete_frames(self._position(now)) == 0
 
     def song(self, now: LocalNs) -> SongInfo | None:
-        """Return the song that is heard now."""
-        position = self._position(now)
-        begun = [song for song in self._songs.values() if song.first_frame <= position]
-        return max(begun, key=lambda song: song.first_frame, default=None)
+        """Return the song that is heard now, once its tags have come."""
+        header = self.buffer.header_at(self._position(now))
+        return None if header is None else self._songs.get(header.song_id)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _follow(self, message: Announce | Audio) -> None:
-        if message.timeline.version > self.schedule.timeline.version:
-            self.schedule.timeline = message.timeline
+    def _follow(self, timeline: Timeline, now: LocalNs) -> None:
+        old = self.schedule.log.newest
+        if not self.schedule.log.add(timeline):
+            return
+        end = self.schedule.end_frame(old)
+        if timeline.epoch != old.epoch and end is not None:
+            # What was sent of the old epoch beyond its end will never be heard.
+            self.buffer.drop_between(end, timeline.media_frame)
+            self._left_out.append((end, timeline.media_frame))
+            if self.final_frame is not None and self.final_frame <= timeline.media_frame:
+                self.set_final(None)  # it was the old epoch's
+        self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
+
+    def _want(self, seq: int, now: LocalNs, *, eager: bool = False) -> None:
+        deadline_at = self._deadline_at(seq, now)
+        if deadline_at is not None:
+            self.requests.want(seq, deadline_at, now, eager=eager)
 
     def _position(self, now: LocalNs) -> MediaFrame:
         if self.playout is not None and self.playout.cursor is not None:
             return self.playout.cursor
-        return max(self.schedule.frame_at(now), self.schedule.timeline.media_frame)
+        return self.schedule.frame_at(now)
 
-    def _deadline_at(self, seq: int) -> LocalNs:
-        """Return when the last frame of chunk `seq` is due; reckoned where its header is not known."""
+    def _deadline_at(self, seq: int, now: LocalNs) -> LocalNs | None:
+        """Return when the last frame of chunk `seq` is due; None if it will not be heard.
+
+        Where its header is not known, its place is reckoned.
+        """
         header = self.buffer.header(seq)
         if header is not None:
-            return self.schedule.due_at(MediaFrame(header.first_frame + header.frames))
-        play_seq, play_frame = self._play
-        return self.schedule.due_at(MediaFrame(play_frame + (seq + 1 - play_seq) * self.chunk_frames))
+            frame = MediaFrame(header.first_frame + header.frames)
+        else:
+            play_seq, play_frame = self._play
+            frame = MediaFrame(play_frame + (seq + 1 - play_seq) * self.chunk_frames)
+        log, rate = self.schedule.log, self.format.rate
+        if self.preparing and self.sync is not None and frame > self.sync.target_frame:
+            # A start is being prepared: what it begins with is needed at once.
+            after_ns = ns_from_frames(frame - self.sync.target_frame, rate)
+            return LocalNs(max(self.schedule.local_at(self.sync.start_at), now + PREPARED_NS) + after_ns)
+        cut_at: LocalNs | None = None
+        playing = None if self.playout is None else self.playout.record
+        record: Timeline | None = playing or self.schedule.record_at(now)
+        while record is not None:
+            end = self.schedule.end_frame(record)
+            if record.playing and frame > record.media_frame:
+                if end is None or frame <= end:
+                    return self.schedule.due_at(frame, record)
+                if frame - self.chunk_frames < end:
+                    cut_at = self.schedule.due_at(frame, record)
+            record = log.after(record)
+        if not log.newest.playing and frame > log.newest.media_frame:
+            # While nothing plays, nothing is late; the order stays that of the frames.
+            return LocalNs(now + UNHURRIED_NS + ns_from_frames(frame - log.newest.media_frame, rate))
+        return cut_at
 
     def _try_start(self, now: LocalNs) -> bool:
         """Start as soon as the clock is good and enough lies ready."""
         if self.playout is None or not self.clock_ready(now):
             return False
-        early_ns = START_EARLY_NS + self.playout.lead_ns
-        entry = max(self.schedule.frame_at(LocalNs(now + early_ns)), self.schedule.timeline.media_frame)
-        if self.final_frame is not None and entry >= self.final_frame:
+        soon = LocalNs(now + START_EARLY_NS + self.playout.lead_ns)
+        record, newest = self.schedule.record_at(soon), self.schedule.log.newest
+        if not record.playing and newest.playing:
+            record = newest  # it will begin: be there
+        if not record.playing:
+            return False
+        entry = max(self.schedule.frame_at(soon, record), record.media_frame)
+        end = min((e for e in (self.final_frame, self.schedule.end_frame(record)) if e is not None), default=None)
+        if end is not None and entry >= end:
             return False
         enough = frames_from_ns(min(ENTRY_NS, self.buffer_ns // ENTRY_SHARE), self.format.rate)
-        until = self.buffer.contiguous_until(entry)
-        if until - entry < enough and until != self.final_frame:
+        until = self.buffer.contiguous_until(entry, MediaFrame(entry + enough))
+        if until - entry < enough and (end is None or until < end):
             return False
-        self.playout.start(entry)
+        self.playout.start(entry, record)
         return True

@@ -73,6 +73,16 @@ class RequestScheduler:
         wait = 0 if eager else truncated_exponential(self._rng, self._round_ns(deadline_at - now))
         self._wants[seq] = _Want(deadline_at, LocalNs(now + wait))
 
+    def reschedule(self, deadline: Callable[[int], LocalNs | None], now: LocalNs) -> None:
+        """Take new deadlines for all that is missing, None for what is not wanted any more: the timeline has moved."""
+        for seq, want in list(self._wants.items()):
+            deadline_at = deadline(seq)
+            if deadline_at is None:
+                del self._wants[seq]
+                continue
+            want.deadline_at = deadline_at
+            want.ask_at = min(want.ask_at, LocalNs(now + self._round_ns(want.deadline_at - now)))
+
     def forget(self, seq: int) -> None:
         """Stop asking for chunk `seq`: it is complete, or played."""
         self._wants.pop(seq, None)

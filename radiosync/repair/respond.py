@@ -75,6 +75,7 @@ class RepairQueue:
         chunk = self._chunks.get(seq)
         if chunk is None:
             chunk = self._chunks[seq] = _ChunkRepairs(deadline_at)
+        chunk.deadline_at = deadline_at  # a pause, or a start that waits, has moved it
         while bitmap:
             index = (bitmap & -bitmap).bit_length() - 1
             bitmap &= bitmap - 1

@@ -6,6 +6,7 @@ be computed over them as columns of one block.
 
 from dataclasses import dataclass
 
+from radiosync.units import MediaFrame
 from radiosync.wire.messages import ChunkHeader
 
 
@@ -14,12 +15,17 @@ def split(coded: bytes, symbol_bytes: int) -> tuple[bytes, ...]:
     return tuple(coded[i : i + symbol_bytes] for i in range(0, len(coded), symbol_bytes))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Chunk:
-    """A chunk as the host keeps it: its header and its source symbols."""
+    """A chunk as the host keeps it: its header, whose play-at follows the timeline, and its source symbols."""
 
     header: ChunkHeader
     symbols: tuple[bytes, ...]
+
+    @property
+    def end_frame(self) -> MediaFrame:
+        """The first frame after it."""
+        return MediaFrame(self.header.first_frame + self.header.frames)
 
 
 class Assembly:

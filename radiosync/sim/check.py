@@ -12,7 +12,7 @@ from radiosync.sim.measure import Heard, apart_ns, heard, percentile
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
-from radiosync.units import NS_PER_S, ns_from_s
+from radiosync.units import NS_PER_S, ns_from_frames, ns_from_s
 
 TURNS_PER_S_MAX = 2000  # of an event loop; a loop that spins makes 50,000
 
@@ -37,6 +37,8 @@ def right_frames(world: World, _scenario: Scenario) -> Iterator[str]:
             yield f"{name}: {sink.repeated_frames} frames were emitted again"
         if sink.skipped_frames:
             yield f"{name}: {sink.skipped_frames} frames were left out"
+        if sink.overrun_frames:
+            yield f"{name}: {sink.overrun_frames} frames were emitted that a jump leaves out"
 
 
 def silent_frames(world: World, scenario: Scenario) -> Iterator[str]:
@@ -162,7 +164,8 @@ def bounds(world: World, scenario: Scenario) -> Iterator[str]:
     """No queue has grown beyond what its owner promises, and few have been full."""
     buffer_ns = scenario.settings.radio_sync.buffer_ns
     for host in world.hosts:
-        most_ns = buffer_ns + (CHUNKS_AHEAD_MAX + 1) * host.session.chunk_ns
+        chunk_ns = ns_from_frames(host.session.sender.chunk_frames, host.session.format.rate)
+        most_ns = buffer_ns + (CHUNKS_AHEAD_MAX + 1) * chunk_ns
         if host.buffered_ns_peak > most_ns:
             yield f"{host.machine.name}: {host.buffered_ns_peak} ns of music read ahead, more than {most_ns}"
     overflows = sum(listener.overflows for listener in world.listeners)

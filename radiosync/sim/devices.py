@@ -36,51 +36,85 @@ _MODULUS = {SampleFormat.S16: (1 << 15) - 1, SampleFormat.S24: (1 << 23) - 1, Sa
 
 
 class SimSource:
-    """Songs one after the other, `song_frames` long; frame n of the stream is marked as frame n + `salt`.
+    """Songs one after the other, `song_frames` long; frame n of the music is marked as n + `salt`.
 
-    Two hosts with different salts can be told apart by what is heard.
+    Two hosts with different salts can be told apart by what is heard.  Media frames are the music's frames until the
+    host leaves a gap or jumps; from then on it says by `placed` where in the stream it has put what it read.
     """
 
     def __init__(self, audio: AudioFormat, song_frames: tuple[int, ...], salt: int = 0) -> None:
         self.format = audio
         self.frames = sum(song_frames)
+        self.generation = 0
+        self.cuts: dict[int, int] = {}
+        """The media frames before which the timeline ends playing, and with which it goes on."""
         self._salt = salt
-        self._songs = deque(
-            Song(song_id=number, title=f"Song {number}", frames=frames) for number, frames in enumerate(song_frames, 1)
-        )
+        self._lengths = song_frames
+        self._index = 0
+        self._next_id = 1
+        self._index_of: dict[int, int] = {}
+        self._song = self._begin_song()
         self._song_frame = 0
         self._frame = 0
         self._last_frame = 0
         self._codec = ChunkCodec()
-        self._gaps: list[tuple[int, int]] = []
+        self._pieces: list[tuple[int, int, int]] = []  # media frames from, until, and the music's frame at the first
 
     @property
     def end_frame(self) -> int:
         """The media frame after the last one."""
-        return self.frames + self._shift(self._gaps[-1][0] + self._gaps[-1][1] if self._gaps else 0)
+        if not self._pieces:
+            return self.frames
+        begin, _, music = self._pieces[-1]
+        return begin + self.frames - music
 
-    def leave_gap(self, frames: int) -> None:
-        """Note that the host has left `frames` media frames of silence before what was read last."""
-        before = self._last_frame + self._shift(1 << 62)
-        self._gaps.append((before, frames))
+    def placed(self, frame: int) -> None:
+        """Note that what was read last begins at media frame `frame`; what had been put there is not sent."""
+        end = frame + self._frame - self._last_frame
+        pieces = [(b, min(e, frame), m) for b, e, m in self._pieces if b < frame]
+        if pieces:
+            begin, until, music = pieces[-1]
+            if (until, music + until - begin) == (frame, self._last_frame):
+                self._pieces = [*pieces[:-1], (begin, end, music)]
+                return
+        self._pieces = [*pieces, (frame, end, self._last_frame)]
 
     def source_frame(self, frame: int) -> int:
-        """Return which frame of the music media frame `frame` is: another one once the host has left gaps."""
-        return frame - self._shift(frame)
-
-    def _shift(self, frame: int) -> int:
-        return sum(min(frames, frame - begin) for begin, frames in self._gaps if begin <= frame)
+        """Return which frame of the music media frame `frame` is; within a gap, the first one after it."""
+        for begin, end, music in reversed(self._pieces):
+            if begin <= frame:
+                last = end == self._pieces[-1][1]
+                return music + (frame if last else min(frame, end)) - begin
+        return frame
 
     def samples(self, frame: int, count: int) -> Samples:
         """Return the true samples of `count` media frames from `frame` on."""
         whole = self.format.silence(count)
-        at, end = frame, frame + count
-        for begin, frames in [*self._gaps, (end, 0)]:
-            if at < begin:
-                until = min(begin, end)
-                whole[at - frame : until - frame] = self._music(self.source_frame(at), until - at)
-            at = max(at, min(begin + frames, end))
+        pieces = self._pieces or [(0, 0, 0)]
+        for begin, end, music in pieces:
+            at = max(frame, begin)
+            until = frame + count if end == pieces[-1][1] else min(frame + count, end)
+            if at < until:
+                whole[at - frame : until - frame] = self._music(music + at - begin, until - at)
         return whole
+
+    def jump(self, song_id: int, step: int, position_s: float) -> None:
+        """Go on at `position_s` of the song `step` after song `song_id`; what is read is of a new generation."""
+        self.generation += 1
+        self._index = min(max(0, self._index_of[song_id] + step), len(self._lengths))
+        self._song = self._begin_song()
+        self._song_frame = 0
+        if self._song is not None:
+            self._song_frame = min(round(position_s * self.format.rate), self._lengths[self._index])
+        self._frame = sum(self._lengths[: self._index]) + self._song_frame
+
+    def _begin_song(self) -> Song | None:
+        """Return the song at the present place in the list, under a number of its own each time it is played."""
+        if self._index >= len(self._lengths):
+            return None
+        number, self._next_id = self._next_id, self._next_id + 1
+        self._index_of[number] = self._index
+        return Song(song_id=number, title=f"Song {self._index + 1}", frames=self._lengths[self._index])
 
     def _music(self, frame: int, count: int) -> Samples:
         marks = np.arange(frame + self._salt, frame + self._salt + count, dtype=np.int64)
@@ -100,15 +134,22 @@ class SimSource:
 
     def next(self, frames_max: int, codec: Codec) -> CodedAudio | None:
         """Return the next stretch of at most `frames_max` frames, never of two songs; None at the end."""
-        while self._songs and self._song_frame >= (self._songs[0].frames or 0):
-            self._songs.popleft()
+        while self._song is not None and self._song_frame >= self._lengths[self._index]:
+            self._index += 1
             self._song_frame = 0
-        if not self._songs:
+            self._song = self._begin_song()
+        if self._song is None:
             return None
-        song = self._songs[0]
-        frames = min(frames_max, (song.frames or 0) - self._song_frame)
+        frames = min(frames_max, self._lengths[self._index] - self._song_frame)
         used, data = self._codec.encode(self._music(self._frame, frames), self.format, codec)
-        coded = CodedAudio(song=song, song_frame=self._song_frame, frames=frames, codec=used, data=data)
+        coded = CodedAudio(
+            song=self._song,
+            song_frame=self._song_frame,
+            frames=frames,
+            codec=used,
+            data=data,
+            generation=self.generation,
+        )
         self._song_frame += frames
         self._last_frame = self._frame
         self._frame += frames
@@ -138,6 +179,8 @@ class ExactSink:
     """Frames that were missing when they were due."""
     repeated_frames: int = 0
     skipped_frames: int = 0
+    overrun_frames: int = 0
+    """Frames that the timeline leaves out."""
     rejoined: bool = False
     """Whether the listener has just found the session again after it had lost it: it may then go on later on."""
     emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
@@ -148,6 +191,10 @@ class ExactSink:
         count = len(block.samples)
         if self.first_frame is None:
             self.first_frame, self.first_at, self.next_frame = block.frame, at, block.frame
+        while self.next_frame < block.frame and self.next_frame in self.source.cuts:
+            self.next_frame = self.source.cuts[self.next_frame]
+        for end, begin in self.source.cuts.items():
+            self.overrun_frames += max(0, min(begin, block.frame + count) - max(end, block.frame))
         self.repeated_frames += max(0, self.next_frame - block.frame)
         self.skipped_frames += 0 if self.rejoined else max(0, block.frame - self.next_frame)
         self.rejoined = False

@@ -37,7 +37,10 @@ def heard(record: DacRecord, host: HostNode) -> Heard:
     session, source = host.session, host.source
     rate = session.format.rate
     readings = np.array([host.machine.clock.host(t) for t in record.at], dtype=np.int64)[loud]
-    due = session.timeline.media_frame + (readings - session.timeline.effective_at) * (rate / NS_PER_S)
+    played = [record for record in host.records if record.playing] or [session.transport.newest]
+    effective_at = np.array([record.effective_at for record in played])
+    of = np.maximum(0, np.searchsorted(effective_at, readings, side="right") - 1)
+    due = np.array([record.media_frame for record in played])[of] + (readings - effective_at[of]) * (rate / NS_PER_S)
     due -= np.array([frame - source.source_frame(frame) for frame in due.astype(np.int64).tolist()])
     period = source.period_frames
     behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2

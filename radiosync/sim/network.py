@@ -208,22 +208,25 @@ class Network:
 
     def send(self, data: bytes, source: Address, to: Address) -> None:
         """Send a datagram to a port, or once to every member of a group."""
-        now = self._scheduler.now
-        multicast = to in self._members
+        now, multicast = self._scheduler.now, to in self._members
+        members = [m for m in self._members[to] if m.address[0] != source[0]] if multicast else None
         for passed_at in self._links[source[0]].up.transit(len(data), now, multicast=multicast):
-            if multicast:
-                for member in self._members[to]:
-                    if member.address[0] != source[0]:
-                        self._carry(data, source, member.address[0], passed_at, member)
-            else:
-                self._carry(data, source, to[0], passed_at, to)
+            self._scheduler.at(passed_at, lambda: self._fan_out(data, source, to, members))
 
-    def _carry(self, data: bytes, source: Address, ip: str, at: TrueNs, to: Port | Address) -> None:
+    def _fan_out(self, data: bytes, source: Address, to: Address, members: list[Port] | None) -> None:
+        """Pass on what has come through the sender's link now: receivers' links are entered in this order."""
+        if members is None:
+            self._carry(data, source, to[0], to)
+            return
+        for member in members:
+            self._carry(data, source, member.address[0], member)
+
+    def _carry(self, data: bytes, source: Address, ip: str, to: Port | Address) -> None:
         link = self._links.get(ip)
         if link is None:
             self.unreachable += 1
             return
-        for arrives_at in link.down.transit(len(data), at, multicast=isinstance(to, Port)):
+        for arrives_at in link.down.transit(len(data), self._scheduler.now, multicast=isinstance(to, Port)):
             self._scheduler.at(arrives_at, lambda: self._arrive(data, source, to))
 
     def _arrive(self, data: bytes, source: Address, to: Port | Address) -> None:

@@ -4,6 +4,7 @@ Each `_turn` follows its driver's line by line: clock first, then play, then wha
 differs is where time, datagrams and sound come from.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -11,7 +12,8 @@ from random import Random
 from radiosync.audio.codec import Codec
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
-from radiosync.host.events import HostEvent, SourceLate
+from radiosync.host.commands import RESTART_S, Command
+from radiosync.host.events import HostEvent
 from radiosync.host.session import HostSession
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
@@ -23,6 +25,7 @@ from radiosync.sim.network import Address, Network
 from radiosync.sim.process import LATE_NS, Process
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
+from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame
 from radiosync.wire import ntp
 from radiosync.wire.messages import ByeReason
@@ -79,12 +82,22 @@ class HostNode:
             name=machine.name,
         )
         self.events: list[tuple[TrueNs, HostEvent]] = []
+        self.records = [self.session.transport.newest]
+        """The timeline from its beginning."""
+        self._orders: deque[tuple[Command, float]] = deque()
+        self._jumping = False
         self.process.wake()
 
     def play_at(self, frame: int) -> TrueNs:
         """Return when `frame` should be heard, in true time."""
-        session = self.session
-        return self.machine.clock.true(session.timeline.play_at(MediaFrame(frame), session.format.rate))
+        played = (r for r in reversed(self.records) if r.playing and r.media_frame <= frame)
+        record = next(played, self.records[-1])
+        return self.machine.clock.true(record.play_at(MediaFrame(frame), self.session.format.rate))
+
+    def order(self, command: Command, seconds: float = 0.0) -> None:
+        """Give an order, which is carried out in the next turn; `seconds` is where to seek to."""
+        self._orders.append((command, seconds))
+        self.process.wake()
 
     def kill(self) -> None:
         """Vanish without a word."""
@@ -116,15 +129,20 @@ class HostNode:
         for port in (self._control, self._solicited):
             for data, source, _ in port.receive():
                 session.receive_datagram(data, source, now)
-        while session.audio_wanted(now):
-            coded = self.source.next(session.chunk_frames, self._codec)
+        while self._orders:
+            self._carry_out(*self._orders.popleft(), now)
+            self._note_records()
+        while self._jumping or session.audio_wanted(now):
+            self._jumping = False
+            coded = self.source.next(session.sender.chunk_frames, self._codec)
             if coded is not None:
                 session.add_audio(coded, now)
-                self._take_events(true_now)
+                self.source.placed(session.sender.packetizer.next_frame - coded.frames)
             else:
-                session.end_of_audio(now)
+                session.end_of_audio(self.source.generation, now)
         self.buffered_ns_peak = max(self.buffered_ns_peak, session.buffered_ns(now))
         session.handle_timeout(now)
+        self._note_records()
         for datagram in session.datagrams_to_send(now):
             port = self._control if datagram.urgent else self._audio
             port.send(datagram.data, self._group if datagram.to is None else datagram.to)
@@ -132,13 +150,44 @@ class HostNode:
         if session.finished:
             self.stop(ByeReason.ENDED)
             return true_now
-        wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at()
+        wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at(now)
         return _true(clock, wake_at if wanted_at is None else min(wake_at, wanted_at), now, true_now)
+
+    def _carry_out(self, command: Command, seconds: float, now: HostNs) -> None:
+        session, heard = self.session, self.session.song(now)
+        match command:
+            case Command.PLAY | Command.RESUME:
+                session.resume(now)
+            case Command.PAUSE:
+                session.pause(now)
+            case Command.STOP:
+                session.pause(now, state=PlayState.STOPPED)
+                self._jump(0, 0.0, now)
+            case Command.NEXT:
+                self._jump(1, 0.0, now)
+            case Command.PREV:
+                self._jump(0 if heard is not None and heard[1] > RESTART_S else -1, 0.0, now)
+            case Command.SEEK:
+                self._jump(0, seconds, now)
+
+    def _jump(self, step: int, position_s: float, now: HostNs) -> None:
+        known = self.session.target_song(now)
+        if known is not None:
+            self.source.jump(known.song.song_id, step, position_s)
+            self._jumping = True
+
+    def _note_records(self) -> None:
+        """Keep the timeline's new records, and note for the sinks what they leave out."""
+        log, rate = self.session.transport.log, self.session.format.rate
+        while (record := log.after(self.records[-1])) is not None:
+            played = next((r for r in reversed(self.records) if r.playing), None)
+            end = None if played is None else log.end_frame(played, rate)
+            if record.playing and end is not None and end < record.media_frame:
+                self.source.cuts[end] = record.media_frame
+            self.records.append(record)
 
     def _take_events(self, true_now: TrueNs) -> None:
         while (event := self.session.next_event()) is not None:
-            if isinstance(event, SourceLate):
-                self.source.leave_gap(event.frames)
             self.events.append((true_now, event))
             self.machine.trace.note(true_now, f"{self.machine.name} {event}")
 

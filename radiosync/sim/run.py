@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from radiosync.host.commands import Command
 from radiosync.sim.check import JUDGES
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import HostNode, ListenerNode, Machine
-from radiosync.sim.scenario import Fault, Listeners, Scenario
+from radiosync.sim.scenario import Fault, Listeners, Order, Scenario
 from radiosync.sim.scheduler import TrueNs
 from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
 from radiosync.units import NS_PER_S, ns_from_s
@@ -91,6 +92,10 @@ class _Cast:
                     if fault.kind == "listener_restart":
                         world.at(until, lambda m=machine, d=dac: self.start_listener(m, d))  # type: ignore[misc]
 
+    def obey(self, order: Order) -> None:
+        """Plan an order to the host."""
+        self.world.at(ns_from_s(order.at_s), lambda: self.host().order(Command(order.kind), order.seconds))
+
     def _hit(self, fault: Fault, machine: Machine, until: TrueNs) -> None:
         node = self.listeners.get(machine.name)
         if node is None:
@@ -119,6 +124,8 @@ def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
         cast.add(group)
     for fault in scenario.faults:
         cast.plan(fault)
+    for order in scenario.orders:
+        cast.obey(order)
     return world
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import Config
 from radiosync.errors import ConfigError
+from radiosync.host.commands import Command
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
@@ -97,6 +98,19 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the host is ordered at `at_s`: a `kind` as `radiosync ctl` has it; `seconds` is where to seek to."""
+
+    kind: str
+    at_s: float
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in set(Command):
+            raise ConfigError(f'unknown order "{self.kind}"; there are {", ".join(Command)}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What must hold; None is not checked.
 
@@ -139,10 +153,11 @@ class Scenario:
     stream: Stream = field(default_factory=Stream)
     host: Host = field(default_factory=Host)
     faults: tuple[Fault, ...] = ()
+    orders: tuple[Order, ...] = ()
     limits: Limits = field(default_factory=Limits)
     config: Mapping[str, object] = field(default_factory=dict)
     extra_s: float = 6.0
-    """How long to go on after the last frame."""
+    """How long to go on after the last frame, as if nobody had been waited for and nothing ordered."""
 
     @property
     def settings(self) -> Config:
@@ -178,7 +193,7 @@ _NESTED: dict[str, type[Any]] = {
     "down": LinkSettings,
     "dac": DacSettings,
 }
-_LISTS: dict[str, type[Any]] = {"listeners": Listeners, "faults": Fault}
+_LISTS: dict[str, type[Any]] = {"listeners": Listeners, "faults": Fault, "orders": Order}
 _Built = TypeVar("_Built")
 
 

@@ -8,6 +8,7 @@ from radiosync.audio.format import AudioFormat
 from radiosync.drivers.portaudio import Device
 from radiosync.host import events as host
 from radiosync.listener import events as listener
+from radiosync.units import NS_PER_MS
 
 
 def say(line: str) -> None:
@@ -59,6 +60,12 @@ def host_line(event: host.HostEvent) -> str:
             return f"♪ {song_line(event.song.title, event.song.artist, event.song.album)}"
         case host.SourceLate():
             return f"warning: the source is too slow: {event.frames} frames of silence"
+        case host.SyncGo():
+            slowest = f", the slowest is {event.sync.slowest}" if event.sync.slowest else ""
+            latency_ms = event.sync.slowest_latency_ns / NS_PER_MS
+            return (
+                f"  starting in {event.sync.delay_ns / NS_PER_MS:.0f} ms: {event.reason}{slowest} ({latency_ms:.1f} ms)"
+            )
         case host.Finished():
             return "the last frame has been played"
 

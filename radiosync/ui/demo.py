@@ -20,13 +20,16 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from radiosync.audio.correlate import lag
+from radiosync.audio.format import AudioFormat, SampleFormat
+from radiosync.audio.pcm import float_from_samples
 from radiosync.audio.resampler import VariableResampler
 from radiosync.drivers.clocks import local_now
+from radiosync.drivers.file_sinks import WavSink
 from radiosync.drivers.portaudio import find_device, load_portaudio
+from radiosync.drivers.song_file import SongFile
 from radiosync.errors import DeviceError, RadiosyncError
 from radiosync.ui.tune import tune
 from radiosync.units import NS_PER_S, NS_PER_US
@@ -65,7 +68,10 @@ def run_demo(say: Callable[[str], None], port: int | None, *, files: bool) -> bo
     with tempfile.TemporaryDirectory(prefix="radiosync-demo-") as name:
         folder = Path(name)
         say(f"making {SECONDS:.0f} s of music")
-        soundfile.write(folder / "tune.wav", tune(RATE, SECONDS), RATE, subtype="PCM_16")
+        wav = WavSink(folder / "tune.wav")
+        wav.begin(AudioFormat(RATE, 2, SampleFormat.S16))
+        wav.write(tune(RATE, SECONDS))
+        wav.close()
         where = "into WAV files, as there is no sound device" if output == "wav" else "on the sound device"
         say(f"playing it {where if not files else 'into WAV files'}: a host and {len(NAMES)} listeners, a process each")
         _Party(folder, output, port).play()
@@ -202,7 +208,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _mono(path: Path, rate: float = RATE) -> Mono:
     """Return a recording made at the true rate `rate`, mixed to mono and brought to `RATE`."""
-    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    file = SongFile(path)
+    stored = []
+    while len(block := file.read()):
+        stored.append(block)
+    file.close()
+    samples = float_from_samples(np.concatenate(stored), file.kind.sample)
     mono = np.ascontiguousarray(samples.mean(axis=1, keepdims=True), np.float32)
     if not len(mono) or not np.isfinite(mono).all():
         raise DemoError(f"{path.name} holds no sound")

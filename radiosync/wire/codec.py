@@ -11,6 +11,7 @@ from collections.abc import Callable
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.errors import RemoteProtocolError
 from radiosync.units import HostNs
+from radiosync.wire import listener_codec
 from radiosync.wire.fields import (
     HEADER,
     MAGIC,
@@ -20,7 +21,6 @@ from radiosync.wire.fields import (
     VERSION,
     Reader,
     clip32,
-    clip_signed,
     frame,
     frame_or_none,
     is_intact,
@@ -29,6 +29,16 @@ from radiosync.wire.fields import (
     pack_timeline,
     sealed,
 )
+from radiosync.wire.limits import (
+    DATAGRAM_MAX,
+    NACK_ENTRIES_MAX,
+    NACK_RUN_MAX,
+    NAME_MAX,
+    PARITY_MAX,
+    SOLICIT_BYTES,
+    TAG_MAX,
+)
+from radiosync.wire.listener_codec import NACK_OVERHEAD, nack_entry_bytes
 from radiosync.wire.messages import (
     SYMBOLS_MAX,
     Announce,
@@ -38,31 +48,36 @@ from radiosync.wire.messages import (
     ChunkHeader,
     Kind,
     Leave,
-    ListenerState,
     Message,
     Nack,
-    NackEntry,
     Report,
     Solicit,
     SongInfo,
+    Sync,
+    SyncPhase,
 )
 
-DATAGRAM_MAX = 1200  # never fragmented: below IPv6's least MTU of 1280 with headers to spare (RFC 9000 section 14)
-SOLICIT_BYTES = 400  # padded, so that an answer is never more than three times what it answers (RFC 9000 section 8)
-NAME_MAX = 64  # bytes of UTF-8: a name on a screen
-TAG_MAX = 200  # bytes of UTF-8: three of them fit a datagram with room
-NACK_ENTRIES_MAX = 256  # more do not fit a datagram
-NACK_RUN_MAX = 4096  # chunks in one run: beyond any buffer
-PARITY_MAX = 64
+__all__ = [
+    "AUDIO_OVERHEAD",
+    "DATAGRAM_MAX",
+    "NACK_ENTRIES_MAX",
+    "NACK_OVERHEAD",
+    "NACK_RUN_MAX",
+    "NAME_MAX",
+    "PARITY_MAX",
+    "SOLICIT_BYTES",
+    "SYMBOL_BYTES_MAX",
+    "TAG_MAX",
+    "decode",
+    "encode",
+    "nack_entry_bytes",
+]
 
 _CHUNK = struct.Struct("!IIQIqIQIqBxIHHHBx")
 _ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQ")
 _SONG = struct.Struct("!IQQ")
 _BYE = struct.Struct("!B7xQ")
-_SOLICIT = struct.Struct("!Q")
-_ASK = struct.Struct("!QQ")
-_NACK_ENTRY = struct.Struct("!IHB")
-_REPORT = struct.Struct("!B3xqqqiIIIIIIII")
+_SYNC = struct.Struct("!B3xQqIIIH")
 
 AUDIO_OVERHEAD = HEADER.size + TIMELINE.size + _CHUNK.size
 SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
@@ -193,6 +208,45 @@ def _decode_bye(session: int, r: Reader) -> Bye:
     return Bye(session=session, timeline=timeline, reason=ByeReason(reason), final_frame=frame_or_none(final))
 
 
+def _encode_sync(m: Sync) -> bytes:
+    fixed = _SYNC.pack(
+        m.phase,
+        m.target_frame,
+        m.sync_at,
+        clip32(m.required_ms),
+        clip32(m.slowest_latency_us),
+        clip32(m.buffer_offset_ms),
+        min(m.waiting, 0xFFFF),
+    )
+    return (
+        pack_head(Kind.SYNC, m.session)
+        + pack_timeline(m.timeline)
+        + fixed
+        + pack_text(m.slowest, NAME_MAX)
+        + pack_text(m.reason, TAG_MAX)
+    )
+
+
+def _decode_sync(session: int, r: Reader) -> Sync:
+    timeline = r.timeline()
+    phase, target_frame, sync_at, required_ms, slowest_us, offset_ms, waiting = r.take(_SYNC)
+    slowest, reason = r.text(NAME_MAX), r.text(TAG_MAX)
+    r.end()
+    return Sync(
+        session=session,
+        timeline=timeline,
+        phase=SyncPhase(phase),
+        target_frame=frame(target_frame),
+        sync_at=HostNs(sync_at),
+        required_ms=required_ms,
+        slowest_latency_us=slowest_us,
+        buffer_offset_ms=offset_ms,
+        waiting=waiting,
+        slowest=slowest,
+        reason=reason,
+    )
+
+
 # --- audio -------------------------------------------------------------------------------------------------------
 
 
@@ -264,129 +318,25 @@ def _decode_audio(session: int, r: Reader) -> Audio:
     )
 
 
-# --- from listeners ----------------------------------------------------------------------------------------------
-
-
-def _encode_solicit(m: Solicit) -> bytes:
-    data = pack_head(Kind.SOLICIT, m.session) + _SOLICIT.pack(m.nonce)
-    return data.ljust(SOLICIT_BYTES, b"\0")
-
-
-def _decode_solicit(session: int, r: Reader) -> Solicit:
-    (nonce,) = r.take(_SOLICIT)
-    if len(r.data) != SOLICIT_BYTES:
-        raise RemoteProtocolError("solicitation without its padding")
-    return Solicit(session=session, nonce=nonce)
-
-
-def _encode_nack(m: Nack) -> bytes:
-    parts = [pack_head(Kind.NACK, m.session), _ASK.pack(m.cookie, m.listener_id)]
-    for e in m.entries:
-        bitmap = b"" if e.run else e.bitmap.to_bytes((e.bitmap.bit_length() + 7) // 8, "little")
-        parts.append(_NACK_ENTRY.pack(e.seq & U32, e.run, len(bitmap)) + bitmap)
-    return b"".join(parts)
-
-
-def nack_entry_bytes(entry: NackEntry) -> int:
-    """Return how many bytes of a datagram `entry` takes."""
-    return _NACK_ENTRY.size + (0 if entry.run else (entry.bitmap.bit_length() + 7) // 8)
-
-
-NACK_OVERHEAD = HEADER.size + _ASK.size
-
-
-def _decode_nack(session: int, r: Reader) -> Nack:
-    cookie, listener_id = r.take(_ASK)
-    entries: list[NackEntry] = []
-    while r.position < len(r.data):
-        seq, run, length = r.take(_NACK_ENTRY)
-        bitmap = int.from_bytes(r.bytes(length), "little")
-        if bool(run) == bool(bitmap) or run > NACK_RUN_MAX or bitmap.bit_length() > SYMBOLS_MAX:
-            raise RemoteProtocolError("NACK entry that asks for nothing or too much")
-        entries.append(NackEntry(seq=seq, run=run, bitmap=bitmap))
-        if len(entries) > NACK_ENTRIES_MAX:
-            raise RemoteProtocolError("too many NACK entries")
-    return Nack(session=session, cookie=cookie, listener_id=listener_id, entries=tuple(entries))
-
-
-def _encode_report(m: Report) -> bytes:
-    fixed = _REPORT.pack(
-        m.state,
-        clip_signed(m.rtt_ns, 64),
-        clip_signed(m.offset_bound_ns, 64),
-        clip_signed(m.sync_error_ns, 64),
-        clip_signed(m.rate_ppb, 32),
-        *map(
-            clip32,
-            (
-                m.buffer_ms,
-                m.symbols_received,
-                m.symbols_lost,
-                m.symbols_repaired,
-                m.chunks_late,
-                m.chunks_concealed,
-                m.underruns,
-                m.hard_resyncs,
-            ),
-        ),
-    )
-    return pack_head(Kind.REPORT, m.session) + _ASK.pack(m.cookie, m.listener_id) + fixed + pack_text(m.name, NAME_MAX)
-
-
-def _decode_report(session: int, r: Reader) -> Report:
-    cookie, listener_id = r.take(_ASK)
-    (state, rtt_ns, bound_ns, error_ns, rate_ppb, buffer_ms, received, lost, repaired, late, concealed, underruns,
-     resyncs) = r.take(_REPORT)  # fmt: skip
-    name = r.text(NAME_MAX)
-    r.end()
-    return Report(
-        session=session,
-        cookie=cookie,
-        listener_id=listener_id,
-        state=ListenerState(state),
-        rtt_ns=rtt_ns,
-        offset_bound_ns=bound_ns,
-        sync_error_ns=error_ns,
-        rate_ppb=rate_ppb,
-        buffer_ms=buffer_ms,
-        symbols_received=received,
-        symbols_lost=lost,
-        symbols_repaired=repaired,
-        chunks_late=late,
-        chunks_concealed=concealed,
-        underruns=underruns,
-        hard_resyncs=resyncs,
-        name=name,
-    )
-
-
-def _encode_leave(m: Leave) -> bytes:
-    return pack_head(Kind.LEAVE, m.session) + _ASK.pack(m.cookie, m.listener_id)
-
-
-def _decode_leave(session: int, r: Reader) -> Leave:
-    cookie, listener_id = r.take(_ASK)
-    r.end()
-    return Leave(session=session, cookie=cookie, listener_id=listener_id)
-
-
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Announce: _encode_announce,
     SongInfo: _encode_song,
+    Sync: _encode_sync,
     Audio: _encode_audio,
     Bye: _encode_bye,
-    Solicit: _encode_solicit,
-    Nack: _encode_nack,
-    Report: _encode_report,
-    Leave: _encode_leave,
+    Solicit: listener_codec.encode_solicit,
+    Nack: listener_codec.encode_nack,
+    Report: listener_codec.encode_report,
+    Leave: listener_codec.encode_leave,
 }
 _DECODERS: dict[int, Callable[[int, Reader], Message]] = {
     Kind.ANNOUNCE: _decode_announce,
     Kind.SONG: _decode_song,
+    Kind.SYNC: _decode_sync,
     Kind.AUDIO: _decode_audio,
     Kind.BYE: _decode_bye,
-    Kind.SOLICIT: _decode_solicit,
-    Kind.NACK: _decode_nack,
-    Kind.REPORT: _decode_report,
-    Kind.LEAVE: _decode_leave,
+    Kind.SOLICIT: listener_codec.decode_solicit,
+    Kind.NACK: listener_codec.decode_nack,
+    Kind.REPORT: listener_codec.decode_report,
+    Kind.LEAVE: listener_codec.decode_leave,
 }

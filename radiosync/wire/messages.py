@@ -23,6 +23,7 @@ class Kind(IntEnum):
     SONG = 2
     AUDIO = 3
     BYE = 4
+    SYNC = 5
     SOLICIT = 16
     NACK = 17
     REPORT = 18
@@ -44,6 +45,16 @@ class ListenerState(IntEnum):
     BUFFERING = 2
     PLAYING = 3
     ENDED = 4
+    PAUSED = 5
+
+
+class SyncPhase(IntEnum):
+    """What a sync command asks for."""
+
+    PREPARE = 1
+    """Get ready to play from the target on, and say so."""
+    GO = 2
+    """Play from the target on at the instant given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +149,29 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """The host prepares a start of everybody together, or orders it."""
+
+    session: int
+    timeline: Timeline
+    phase: SyncPhase
+    target_frame: MediaFrame
+    """Where everybody is to be."""
+    sync_at: HostNs
+    """When; with PREPARE the earliest that it could be."""
+    required_ms: int
+    """How much audio from the target on counts as ready."""
+    slowest_latency_us: int
+    buffer_offset_ms: int
+    """How much audio from the target on the host has ready."""
+    waiting: int
+    """How many listeners are not ready yet."""
+    slowest: str
+    """The listener that sets the tempo."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Solicit:
     """A listener asks whoever hosts on this group to announce itself, at once and to it alone."""
 
@@ -174,6 +208,18 @@ class Report:
     listener_id: int
     state: ListenerState
     rtt_ns: int
+    down_ns: int
+    """How long a datagram takes from host to listener, by the listener's estimate of the clocks."""
+    up_ns: int
+    """And back."""
+    echo_at: HostNs
+    """When the last announcement heard was sent; 0 for none yet."""
+    echo_held_ns: int
+    """How long ago it was heard: with it the host measures the round trip too (as RFC 3550 section 6.4.1)."""
+    ready_frame: MediaFrame | None
+    """The target of a sync command that this listener is ready for."""
+    lead_ms: int
+    """How far ahead of its DAC the listener renders: a command must come so much earlier."""
     offset_bound_ns: int
     sync_error_ns: int
     rate_ppb: int
@@ -198,7 +244,7 @@ class Leave:
     listener_id: int
 
 
-Message = Announce | SongInfo | Audio | Bye | Solicit | Nack | Report | Leave
+Message = Announce | SongInfo | Audio | Bye | Sync | Solicit | Nack | Report | Leave
 
 
 def extend_seq(wire: int, near: int) -> int:

@@ -279,27 +279,48 @@ def test_reset_forgets_all_but_the_prior(make_world):
     assert clock.mapping().skew == pytest.approx(20e-6, abs=1e-6)
 
 
-def test_ready_after_the_first_burst_on_a_wire(make_world):
+def test_ready_after_half_of_the_first_burst_on_a_wire(make_world):
     world = make_world("wired", 0)
     clock = ClockFilter()
     for i, t in enumerate(world.schedule(1)):
         assert not clock.ready(round(t * NS))
         clock.add(world.exchange(t))
-        if i == 15:
+        if i == 7:
             break
-    assert clock.ready(round(0.46 * NS))
+    assert clock.ready(round(0.22 * NS))
 
 
-def test_ready_by_bound_after_ten_seconds_and_anyway_after_twenty():
+def test_half_of_a_burst_that_jitters_by_more_than_a_millisecond_is_not_enough():
+    clock = ClockFilter()
+    for i in range(8):
+        clock.add(exchange(i * 30_000_000, backward=(i % 4 + 1) * 4_000_000))
+    assert not clock.ready(round(0.25 * NS))
+
+
+@pytest.mark.parametrize(("rtt_ms", "count"), [(50, 12), (200, 16), (500, 18)])
+def test_a_long_way_that_is_steady_is_learnt_in_a_burst(rtt_ms, count):
+    """What is far away is not uncertain: the seed's listeners are 50, 200 and 500 ms away."""
+    one_way = rtt_ms * 500_000
+    clock = ClockFilter()
+    for i in range(count):
+        assert not clock.ready(i * 30_000_000)
+        jitter = (i * 7919 % 13) * 3_000
+        clock.add(exchange(i * 30_000_000, forward=one_way + jitter, backward=one_way + (36_000 - jitter)))
+    assert clock.ready(count * 30_000_000 + 2 * one_way)
+    assert abs(clock.mapping().offset_ns - 10**18) < 50_000
+
+
+def test_ready_by_bound_after_two_seconds_and_anyway_after_four():
     clock = ClockFilter()
     for i in range(3):
-        clock.add(exchange(i * 5 * NS + NS // 10, backward=4_000_000))
-    assert clock.ready(int(10.2 * NS))
+        clock.add(exchange(i * NS, backward=4_000_000))
+    assert not clock.ready(int(1.9 * NS))
+    assert clock.ready(int(2.2 * NS))
     clock = ClockFilter()
     for i in range(4):
-        clock.add(exchange(i * 5 * NS, backward=100_000_000))
-    assert not clock.ready(19 * NS)
-    assert clock.ready(int(20.2 * NS))
+        clock.add(exchange(i * NS, backward=100_000_000))
+    assert not clock.ready(int(3.9 * NS))
+    assert clock.ready(int(4.2 * NS))
 
 
 def test_it_is_deterministic(make_world):

@@ -4,12 +4,50 @@ from itertools import pairwise
 import pytest
 
 from radiosync.audio.song import Song
-from radiosync.host.announcer import HURRIED, HURRY_NS, PERIOD_NS, SONGS_MAX, Announcer
+from radiosync.host.announcer import (
+    HURRIED,
+    HURRY_NS,
+    PERIOD_NS,
+    SONGS_MAX,
+    Announcer,
+    SessionFacts,
+    SessionState,
+)
+from radiosync.timeline import PlayState, Timeline
+from radiosync.units import NS_PER_MS
+from radiosync.wire.codec import decode
+from radiosync.wire.messages import Announce, SongInfo
 
 
 @pytest.fixture
-def announcer(kit):
-    return Announcer(kit.NOW)
+def facts(kit):
+    return SessionFacts(
+        session=7,
+        format=kit.MONO,
+        control_port=45_451,
+        clock_port=45_452,
+        chunk_frames=800,
+        buffer_ns=2_000 * NS_PER_MS,
+        host_name="den",
+    )
+
+
+@pytest.fixture
+def state(kit):
+    return SessionState(
+        timeline=Timeline(version=3, epoch=2, state=PlayState.PAUSED, media_frame=17_000, effective_at=kit.NOW),
+        position=17_000,
+        play_seq=21,
+        play_frame=16_800,
+        next_seq=40,
+        final_frame=None,
+        buffered_ns=1_500 * NS_PER_MS,
+    )
+
+
+@pytest.fixture
+def announcer(kit, facts):
+    return Announcer(facts, kit.NOW)
 
 
 def times(announcer, until):
@@ -28,17 +66,17 @@ def note(announcer, kit, song_id, first_frame, song_frame=0):
     announcer.note_song(Song(song_id=song_id, title=f"{song_id}"), header)
 
 
-def test_three_quickly_then_one_a_second(announcer, kit):
+def test_some_quickly_then_one_a_second(announcer, kit):
     announced = times(announcer, kit.NOW + 5 * PERIOD_NS)
     assert announced[:HURRIED] == [kit.NOW + i * HURRY_NS for i in range(HURRIED)]
-    assert [b - a for a, b in pairwise(announced[2:])] == [PERIOD_NS] * (len(announced) - 3)
+    assert [b - a for a, b in pairwise(announced[HURRIED - 1 :])] == [PERIOD_NS] * (len(announced) - HURRIED)
 
 
 def test_hurry_begins_anew(announcer, kit):
     times(announcer, kit.NOW + 3 * PERIOD_NS)
     announcer.hurry(kit.NOW + 3 * PERIOD_NS)
     announced = times(announcer, kit.NOW + 4 * PERIOD_NS)
-    assert [at - kit.NOW - 3 * PERIOD_NS for at in announced] == [0, HURRY_NS, 2 * HURRY_NS]
+    assert [at - kit.NOW - 3 * PERIOD_NS for at in announced] == [i * HURRY_NS for i in range(HURRIED)]
 
 
 def test_a_late_loop_announces_once(announcer, kit):
@@ -47,24 +85,77 @@ def test_a_late_loop_announces_once(announcer, kit):
     assert not announcer.due(now)
 
 
-def test_songs_are_placed_by_any_of_their_chunks(announcer, kit):
-    note(announcer, kit, 1, 800, song_frame=300)
-    note(announcer, kit, 1, 8000, song_frame=9)
+def test_songs_are_placed_by_their_first_chunk(announcer, kit):
+    note(announcer, kit, 1, 500, song_frame=300)
+    note(announcer, kit, 1, 8000, song_frame=7_800)
     note(announcer, kit, 2, 4000)
     assert announcer.song_at(499) is None
-    assert announcer.song_at(500)[0].song_id == 1
-    assert announcer.song_at(3999)[0].song_id == 1
-    assert announcer.song_at(4000)[0].song_id == 2
-    assert announcer.song_at(10**9)[0].song_id == 2
+    known = announcer.song_at(500)
+    assert (known.song.song_id, known.begin, known.song_frame) == (1, 500, 300), "it was entered in its middle"
+    assert announcer.song_at(3999).song.song_id == 1
+    assert announcer.song_at(4000).song.song_id == 2
+    assert announcer.song_at(10**9).song.song_id == 2
 
 
 def test_the_song_that_plays_and_the_next_are_told(announcer, kit):
     for song_id in range(1, 6):
         note(announcer, kit, song_id, song_id * 8000)
-    assert announcer.songs_from(0) == []
-    assert [song.song_id for song, _ in announcer.songs_from(17_000)] == [2, 3]
-    assert [first for _, first in announcer.songs_from(17_000)] == [16_000, 24_000]
-    assert [song.song_id for song, _ in announcer.songs_from(10**9)] == [5]
+    assert [known.song.song_id for known in announcer.songs_from(0)] == [1, 2], "those that will be first"
+    assert [known.song.song_id for known in announcer.songs_from(17_000)] == [2, 3]
+    assert [known.begin for known in announcer.songs_from(17_000)] == [16_000, 24_000]
+    assert [known.song.song_id for known in announcer.songs_from(10**9)] == [5]
+
+
+def test_songs_that_a_jump_left_behind_are_forgotten(announcer, kit):
+    """Nobody will hear them, and the numbers of their frames may be used again."""
+    for song_id in range(1, 5):
+        note(announcer, kit, song_id, song_id * 8000)
+    announcer.forget_songs_after(17_000)
+    note(announcer, kit, 9, 20_000)
+    assert [known.song.song_id for known in announcer.songs_from(17_000)] == [2, 9]
+    assert announcer.song_at(10**9).song.song_id == 9
+
+
+def test_announcements_hold_the_facts_and_the_state(announcer, kit, facts, state):
+    for song_id in range(1, 5):
+        note(announcer, kit, song_id, song_id * 8000)
+    announce, *songs = [decode(data) for data in announcer.announcements(state, kit.NOW + 5)]
+    assert announce == Announce(
+        session=7,
+        timeline=state.timeline,
+        sent_at=kit.NOW + 5,
+        format=kit.MONO,
+        control_port=45_451,
+        clock_port=45_452,
+        chunk_frames=800,
+        play_seq=21,
+        play_frame=16_800,
+        next_seq=40,
+        final_frame=None,
+        buffer_ms=2_000,
+        buffered_ms=1_500,
+        song_id=2,
+        nonce=0,
+        cookie=0,
+        host_name="den",
+    )
+    assert [(type(song), song.song_id, song.first_frame, song.timeline) for song in songs] == [
+        (SongInfo, 2, 16_000, state.timeline),
+        (SongInfo, 3, 24_000, state.timeline),
+    ]
+
+
+def test_an_answer_names_one_song(announcer, kit, state):
+    for song_id in range(1, 5):
+        note(announcer, kit, song_id, song_id * 8000)
+    announce, *songs = [decode(data) for data in announcer.announcements(state, kit.NOW, nonce=3, cookie=4)]
+    assert (announce.nonce, announce.cookie) == (3, 4)
+    assert [song.song_id for song in songs] == [2]
+
+
+def test_without_a_song_there_is_none_to_announce(announcer, kit, state):
+    (announce,) = [decode(data) for data in announcer.announcements(state, kit.NOW)]
+    assert announce.song_id == 0
 
 
 def test_each_song_starts_once(announcer, kit):
@@ -82,4 +173,4 @@ def test_songs_are_bounded_and_the_oldest_goes(announcer, kit):
         note(announcer, kit, song_id, song_id * 800)
     assert len(announcer._songs) == SONGS_MAX
     assert announcer.song_at(10 * 800) is None
-    assert announcer.song_at(11 * 800)[0].song_id == 11
+    assert announcer.song_at(11 * 800).song.song_id == 11

@@ -1,34 +1,39 @@
+from dataclasses import replace
+
 import pytest
 
 from radiosync.host.buffers import CHUNKS_AHEAD_MAX, History, PreBuffer
 from radiosync.units import NS_PER_MS, NS_PER_S
 
-CHUNK_NS = NS_PER_S // 10  # 800 frames at 8 kHz
+RATE = 8_000
+CHUNK = 800  # frames: 0.1 s
 
 
 @pytest.fixture
 def prebuffer():
-    return PreBuffer(NS_PER_S, 8_000)
+    return PreBuffer(RATE, CHUNK)  # a second
 
 
 @pytest.fixture
 def history():
-    return History(2 * NS_PER_S, 8_000)
+    return History(2 * RATE)
 
 
 # --- pre-buffer -------------------------------------------------------------------------------------------------------
 
 
-def test_a_chunk_is_due_once_its_play_at_lies_within_the_buffer(prebuffer, kit):
-    assert prebuffer.due(kit.NOW) is None
-    assert prebuffer.due_at() is None
+def test_a_chunk_is_due_once_it_lies_within_the_buffer(prebuffer, kit):
+    assert prebuffer.due(0) is None
+    assert prebuffer.frames_until_due(0) is None
     assert prebuffer.first() is None
-    chunk = kit.chunk(play_at=kit.NOW + 3 * NS_PER_S)
+    chunk = kit.chunk(30)  # at 3 s
     prebuffer.add(chunk)
-    assert prebuffer.due_at() == kit.NOW + 2 * NS_PER_S
+    assert prebuffer.frames_until_due(0) == 2 * RATE
     assert prebuffer.first() is chunk
-    assert prebuffer.due(kit.NOW + 2 * NS_PER_S - 1) is None
-    assert prebuffer.due(kit.NOW + 2 * NS_PER_S) is chunk
+    assert prebuffer.due(2 * RATE - 1) is None
+    assert prebuffer.frames_until_due(2 * RATE - 1) == 1
+    assert prebuffer.due(2 * RATE) is chunk
+    assert prebuffer.frames_until_due(5 * RATE) == 0
 
 
 def test_symbols_come_in_order_and_the_last_is_marked(prebuffer, kit):
@@ -43,19 +48,41 @@ def test_symbols_come_in_order_and_the_last_is_marked(prebuffer, kit):
     assert len(prebuffer) == 0
 
 
-def test_it_asks_for_the_buffer_and_two_chunks_more(prebuffer, kit):
-    wanted = prebuffer.wanted_at(kit.NOW + 5 * NS_PER_S, CHUNK_NS)
-    assert wanted == kit.NOW + 4 * NS_PER_S - CHUNKS_AHEAD_MAX * CHUNK_NS
+def test_it_asks_for_the_buffer_and_two_chunks_more(prebuffer):
+    """What is ready may reach one frame less than that before the next is asked for."""
+    full = RATE + CHUNKS_AHEAD_MAX * CHUNK
+    assert prebuffer.frames_until_wanted(5 * RATE, 5 * RATE - full) == 1
+    assert prebuffer.frames_until_wanted(5 * RATE, 5 * RATE - full + 1) == 0
+    assert prebuffer.frames_until_wanted(5 * RATE, 0) == 5 * RATE - full + 1
+    assert prebuffer.frames_until_wanted(5 * RATE, 9 * RATE) == 0
 
 
 def test_what_can_no_longer_be_heard_is_dropped_even_half_sent(prebuffer, kit):
     for seq in range(4):
         prebuffer.add(kit.chunk(seq))
     prebuffer.take_symbol()
-    assert [c.header.seq for c in prebuffer.drop_late(kit.NOW + 2 * CHUNK_NS - 1)] == [0]
-    assert [c.header.seq for c in prebuffer.drop_late(kit.NOW + 3 * CHUNK_NS)] == [1, 2]
+    assert [c.header.seq for c in prebuffer.drop_late(2 * CHUNK - 1)] == [0]
+    assert [c.header.seq for c in prebuffer.drop_late(3 * CHUNK)] == [1, 2]
     chunk, index, _ = prebuffer.take_symbol()
     assert (chunk.header.seq, index) == (3, 0), "the next one is sent from its beginning"
+
+
+def test_clearing_tells_what_was_begun_and_what_nobody_has_seen(prebuffer, kit):
+    assert prebuffer.clear() == (None, None)
+    for seq in range(3):
+        prebuffer.add(kit.chunk(seq))
+    begun, unsent = prebuffer.clear()
+    assert (begun, unsent.header.seq) == (None, 0)
+    assert len(prebuffer) == 0
+    for seq in range(3):
+        prebuffer.add(kit.chunk(seq))
+    prebuffer.take_symbol()
+    begun, unsent = prebuffer.clear()
+    assert (begun.header.seq, unsent.header.seq) == (0, 1)
+    prebuffer.add(kit.chunk(5))
+    assert prebuffer.take_symbol()[1] == 0, "the next one is sent from its beginning"
+    begun, unsent = prebuffer.clear()
+    assert (begun.header.seq, unsent) == (5, None)
 
 
 # --- history ----------------------------------------------------------------------------------------------------------
@@ -64,14 +91,34 @@ def test_what_can_no_longer_be_heard_is_dropped_even_half_sent(prebuffer, kit):
 def test_a_chunk_is_kept_until_the_linger_after_its_end(history, kit):
     for seq in range(3):
         history.add(kit.chunk(seq))
-    end = kit.NOW + CHUNK_NS
-    assert list(history.expire(end + 2 * NS_PER_S - 1)) == []
+    assert history.expire(CHUNK + 2 * RATE - 1, 1) == []
     assert history.get(0) is not None
-    assert list(history.expire(end + 2 * NS_PER_S)) == [0]
+    assert history.expire(CHUNK + 2 * RATE, 1) == [0]
     assert history.get(0) is None
     assert history.get(1).header.seq == 1
-    assert list(history.expire(end + 100 * NS_PER_S)) == [1, 2]
+    assert history.expire(CHUNK + 100 * RATE, 1) == [1, 2]
     assert len(history) == 0
+
+
+def test_an_epoch_that_has_ended_is_forgotten_at_once(history, kit):
+    for seq, epoch in enumerate([1, 1, 2, 2, 3]):
+        chunk = kit.chunk(seq)
+        chunk.header = replace(chunk.header, epoch=epoch)
+        history.add(chunk)
+    assert history.expire(0, 1) == []
+    assert history.expire(0, 2) == [0, 1]
+    assert history.expire(0, 3) == [2, 3]
+    assert history.get(4) is not None
+
+
+def test_an_epoch_that_never_came_is_forgotten(history, kit):
+    for seq, epoch in enumerate([1, 1, 2, 3]):
+        chunk = kit.chunk(seq)
+        chunk.header = replace(chunk.header, epoch=epoch)
+        history.add(chunk)
+    assert history.drop_after_epoch(3) == []
+    assert history.drop_after_epoch(1) == [2, 3]
+    assert len(history) == 2
 
 
 def test_a_range_of_numbers_finds_what_is_here_without_looking_at_each(history, kit):
@@ -92,29 +139,30 @@ def test_its_memory_is_known(history, kit):
 
 
 def test_the_chunk_that_plays_is_the_first_not_played_to_its_end(history, kit):
-    assert history.playing(kit.NOW) is None
+    assert history.at(0) is None
     for seq in range(3):
         history.add(kit.chunk(seq))
-    assert history.playing(kit.NOW - NS_PER_S).header.seq == 0
-    assert history.playing(kit.NOW + CHUNK_NS - 1).header.seq == 0
-    assert history.playing(kit.NOW + CHUNK_NS).header.seq == 1
-    assert history.playing(kit.NOW + 250 * NS_PER_MS).header.seq == 2
-    assert history.playing(kit.NOW + 3 * CHUNK_NS) is None
+    assert history.at(-RATE).header.seq == 0
+    assert history.at(CHUNK - 1).header.seq == 0
+    assert history.at(CHUNK).header.seq == 1
+    assert history.at(RATE // 4).header.seq == 2
+    assert history.at(3 * CHUNK) is None
 
 
 def test_bounded_by_time_whatever_the_length_of_the_stream(kit):
-    prebuffer, history = PreBuffer(NS_PER_S, 8_000), History(2 * NS_PER_S, 8_000)
+    prebuffer, history = PreBuffer(RATE, CHUNK), History(2 * RATE)
     seq, now, most = 0, kit.NOW, 0
     while now < kit.NOW + 30 * NS_PER_S:
         now += 10 * NS_PER_MS
-        while prebuffer.wanted_at(kit.NOW + seq * CHUNK_NS, CHUNK_NS) <= now:
+        horizon = (now - kit.NOW) * RATE // NS_PER_S
+        while prebuffer.frames_until_wanted(seq * CHUNK, horizon) == 0:
             prebuffer.add(kit.chunk(seq))
             seq += 1
-        while prebuffer.due(now) is not None:
+        while prebuffer.due(horizon) is not None:
             chunk, _, last = prebuffer.take_symbol()
             if last:
                 history.add(chunk)
-        list(history.expire(now))
+        history.expire(horizon, 1)
         most = max(most, len(prebuffer) + len(history))
-    assert seq == 30 * 10 + 10 + CHUNKS_AHEAD_MAX + 1
+    assert seq == 30 * 10 + 10 + CHUNKS_AHEAD_MAX
     assert most <= (1 + 2) * 10 + CHUNKS_AHEAD_MAX + 2

@@ -16,6 +16,12 @@ REPORT = Report(
     listener_id=3,
     state=ListenerState.PLAYING,
     rtt_ns=NS_PER_MS,
+    down_ns=0,
+    up_ns=0,
+    echo_at=0,
+    echo_held_ns=0,
+    ready_frame=None,
+    lead_ms=0,
     offset_bound_ns=0,
     sync_error_ns=0,
     rate_ppb=0,
@@ -54,6 +60,25 @@ def test_no_measurement_is_no_sample(table, kit):
     """A listener reports before its first exchange; and nobody's round trip is negative."""
     row = hear(table, kit.NOW, 0, -5, 6)
     assert row.average_ns == 6 * NS_PER_MS
+
+
+@pytest.mark.parametrize(
+    ("ago_ms", "held_ms", "echo_ms"),
+    [(100, 60, 40), (100, 100, 0), (100, 101, 0), (-1, 0, 0), (None, 0, 0)],
+)
+def test_the_host_measures_the_round_trip_by_the_echo_of_an_announcement(table, kit, ago_ms, held_ms, echo_ms):
+    """Sent so long ago, or never; held so long by the listener; what can't be is no measurement."""
+    echo_at = 0 if ago_ms is None else kit.NOW - ago_ms * NS_PER_MS
+    table.heard(ANNA, replace(REPORT, echo_at=echo_at, echo_held_ns=held_ms * NS_PER_MS), kit.NOW)
+    assert table.get(ANNA).echo_ns == echo_ms * NS_PER_MS
+
+
+def test_only_who_keeps_up_is_waited_for(table, kit):
+    hear(table, kit.NOW, 5)
+    hear(table, kit.NOW, 50, address=BERT)
+    assert [row.address for row in table.eligible(kit.NOW)] == [ANNA]
+    assert [row.address for row in table.eligible(kit.NOW + SILENCE_NS)] == [ANNA]
+    assert table.eligible(kit.NOW + SILENCE_NS + 1) == []
 
 
 def test_statuses(table, kit):

@@ -5,42 +5,52 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radiosync.host.pacer import BURST, DATAGRAMS_PER_S_MAX, STEADY_SPEED, Pacer
+from radiosync.host.pacer import BURST, DATAGRAMS_PER_S_MAX, START_FACTOR, STEADY_SPEED, Pacer
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 CHUNK_NS = NS_PER_S // 2
 
 
-def send(pacer, chunk, now, *, filling, most=10_000):
+def send(pacer, chunk, now, *, filling, starting=False, most=10_000):
     """Send what the pacer grants at `now`; return how many."""
     sent = 0
     while sent < most and pacer.granted(now):
-        pacer.sent(chunk, CHUNK_NS, now, due_at=0, filling=filling)
+        speed = pacer.speed(starting=starting, filling=filling)
+        pacer.sent(chunk, CHUNK_NS, now, due_at=0, speed=speed)
         sent += 1
     return sent
 
 
-def run(pacer, chunk, start, seconds, *, filling):
+def run(pacer, chunk, start, seconds, *, filling, starting=False):
     """Send at the very times it asks for; return them."""
     times, now = [], start
     while now < start + seconds * NS_PER_S:
-        assert send(pacer, chunk, now, filling=filling, most=1) == 1
+        assert send(pacer, chunk, now, filling=filling, starting=starting, most=1) == 1
         times.append(now)
         now = pacer.next_at(now)
         assert not pacer.granted(now - 1)
     return times
 
 
-@pytest.mark.parametrize(("filling", "speed"), [(True, 4.0), (False, STEADY_SPEED)])
-def test_symbols_leave_evenly_at_their_speed(kit, filling, speed):
-    times = run(Pacer(4.0), kit.chunk(symbols=44), kit.NOW, 10, filling=filling)
+@pytest.mark.parametrize(
+    ("starting", "filling", "speed"),
+    [
+        (False, True, 4.0),
+        (False, False, STEADY_SPEED),
+        (True, True, START_FACTOR * 4.0),
+        (True, False, START_FACTOR * 4.0),
+    ],
+)
+def test_symbols_leave_evenly_at_their_speed(kit, starting, filling, speed):
+    times = run(Pacer(4.0), kit.chunk(symbols=44), kit.NOW, 10, filling=filling, starting=starting)
     gaps = {b - a for a, b in pairwise(times)}
     assert gaps == {round(CHUNK_NS / 44 / speed)}
     assert len(times) == pytest.approx(10 * 88 * speed, rel=1e-3)
 
 
-def test_no_format_exceeds_what_a_listener_takes_in(kit):
-    times = run(Pacer(64.0), kit.chunk(symbols=192), kit.NOW, 2, filling=True)
+@pytest.mark.parametrize("starting", [False, True])
+def test_no_format_exceeds_what_a_listener_takes_in(kit, starting):
+    times = run(Pacer(64.0), kit.chunk(symbols=192), kit.NOW, 2, filling=True, starting=starting)
     assert len(times) <= 2 * DATAGRAMS_PER_S_MAX + 1
 
 
@@ -86,7 +96,11 @@ def test_a_mixture_of_chunks_stays_near_a_burst(kit, seed):
         now += rng.randrange(3 * NS_PER_S)
         sent = 0
         while pacer.granted(now):
-            pacer.sent(kit.chunk(symbols=rng.choice([1, 44, 192])), CHUNK_NS, now, due_at=0, filling=rng.random() < 0.5)
+            chunk, speed = (
+                kit.chunk(symbols=rng.choice([1, 44, 192])),
+                pacer.speed(starting=False, filling=rng.random() < 0.5),
+            )
+            pacer.sent(chunk, CHUNK_NS, now, due_at=0, speed=speed)
             sent += 1
         assert sent <= 2 * BURST
 
@@ -109,5 +123,5 @@ def test_time_in_which_nothing_could_leave_is_not_made_up_for(kit):
     send(pacer, chunk, kit.NOW, filling=False)
     due_at = kit.NOW + NS_PER_S
     step = round(CHUNK_NS / 44 / STEADY_SPEED)
-    pacer.sent(chunk, CHUNK_NS, due_at + step // 2, due_at=due_at, filling=False)
+    pacer.sent(chunk, CHUNK_NS, due_at + step // 2, due_at=due_at, speed=STEADY_SPEED)
     assert pacer.next_at(due_at) == due_at + step

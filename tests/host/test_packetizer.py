@@ -17,10 +17,16 @@ def timeline(kit):
     return Timeline(version=1, epoch=4, state=PlayState.PLAYING, media_frame=0, effective_at=kit.NOW)
 
 
+def packetize(packetizer, coded, timeline, now, ahead_ns):
+    """Make the next chunk, to be heard when `timeline` says."""
+    play_at = timeline.play_at(packetizer.next_frame, 8_000)
+    return packetizer.packetize(coded, timeline.epoch, play_at, now, ahead_ns)
+
+
 def test_chunks_follow_each_other_without_a_gap(kit, timeline):
-    packetizer = Packetizer(kit.MONO, DATAGRAM_MAX)
+    packetizer = Packetizer(DATAGRAM_MAX)
     lengths = [800, 800, 17, 1, 800, 799]
-    chunks = [packetizer.packetize(kit.coded(n), timeline, kit.NOW, 0) for n in lengths]
+    chunks = [packetize(packetizer, kit.coded(n), timeline, kit.NOW, 0) for n in lengths]
     assert [chunk.header.seq for chunk in chunks] == list(range(6))
     for before, after in pairwise(chunks):
         assert after.header.first_frame == before.header.first_frame + before.header.frames
@@ -30,10 +36,10 @@ def test_chunks_follow_each_other_without_a_gap(kit, timeline):
 
 
 def test_a_chunk_says_where_it_belongs(kit, timeline):
-    packetizer = Packetizer(kit.MONO, DATAGRAM_MAX)
-    packetizer.packetize(kit.coded(), timeline, kit.NOW, 0)
+    packetizer = Packetizer(DATAGRAM_MAX)
+    packetize(packetizer, kit.coded(), timeline, kit.NOW, 0)
     coded = kit.coded(song_id=9, song_frame=4_000, data=bytes(range(250)) * 10)
-    header = packetizer.packetize(coded, timeline, kit.NOW + 5, 1_234_567_890).header
+    header = packetize(packetizer, coded, timeline, kit.NOW + 5, 1_234_567_890).header
     assert (header.epoch, header.song_id, header.song_frame, header.stamped_at) == (4, 9, 4_000, kit.NOW + 5)
     assert header.buffer_position_ms == 1234
     assert (header.coded_bytes, header.symbol_bytes, header.symbols) == (2_500, 1_090, 3)
@@ -43,7 +49,7 @@ def test_a_chunk_says_where_it_belongs(kit, timeline):
 @given(data=st.binary(min_size=1, max_size=5000), datagram_max=st.integers(548, 1200))
 def test_every_symbol_fits_its_datagram_and_is_accepted(kit, data, datagram_max):
     timeline = Timeline(version=1, epoch=1, state=PlayState.PLAYING, media_frame=0, effective_at=kit.NOW)
-    chunk = Packetizer(kit.MONO, datagram_max).packetize(kit.coded(data=data), timeline, kit.NOW, 0)
+    chunk = packetize(Packetizer(datagram_max), kit.coded(data=data), timeline, kit.NOW, 0)
     assert b"".join(chunk.symbols) == data
     for index, symbol in enumerate(chunk.symbols):
         audio = Audio(session=1, timeline=timeline, chunk=chunk.header, index=index, repair=False, payload=symbol)
@@ -53,13 +59,22 @@ def test_every_symbol_fits_its_datagram_and_is_accepted(kit, data, datagram_max)
 
 
 def test_a_hole_is_left_where_the_source_was_late(kit, timeline):
-    packetizer = Packetizer(kit.MONO, DATAGRAM_MAX)
-    packetizer.packetize(kit.coded(), timeline, kit.NOW, 0)
+    packetizer = Packetizer(DATAGRAM_MAX)
+    packetize(packetizer, kit.coded(), timeline, kit.NOW, 0)
     packetizer.skip_to(2_000)
     packetizer.skip_to(900)  # never back
-    header = packetizer.packetize(kit.coded(), timeline, kit.NOW, 0).header
+    header = packetize(packetizer, kit.coded(), timeline, kit.NOW, 0).header
     assert (header.seq, header.first_frame) == (1, 2_000)
     assert header.play_at == kit.NOW + NS_PER_S // 4
+
+
+def test_the_numbers_of_what_nobody_has_seen_are_used_again(kit, timeline):
+    packetizer = Packetizer(DATAGRAM_MAX)
+    chunks = [packetize(packetizer, kit.coded(n), timeline, kit.NOW, 0) for n in (800, 17, 800)]
+    packetizer.rewind(chunks[1])
+    again = packetize(packetizer, kit.coded(5), timeline, kit.NOW, 0).header
+    assert (again.seq, again.first_frame) == (1, 800)
+    assert (packetizer.next_seq, packetizer.next_frame) == (2, 805)
 
 
 def test_the_largest_format_is_cut_to_what_the_symbols_hold():

@@ -37,10 +37,8 @@ def counting(first, frames, audio=MONO):
     return np.repeat(values[:, None], audio.channels, axis=1).astype(audio.sample.dtype)
 
 
-def timeline_at(effective_at=EPOCH, media_frame=0, version=1):
-    return Timeline(
-        version=version, epoch=1, state=PlayState.PLAYING, media_frame=media_frame, effective_at=effective_at
-    )
+def timeline_at(effective_at=EPOCH, media_frame=0, version=1, state=PlayState.PLAYING, epoch=1):
+    return Timeline(version=version, epoch=epoch, state=state, media_frame=media_frame, effective_at=effective_at)
 
 
 def mapping_with(offset=OFFSET, skew=0.0):
@@ -115,9 +113,9 @@ class World:
         now = self.now + self.offset
         total = round(self.seconds * MONO.rate)
         while self.host.audio_wanted(now):
-            frames = min(self.host.chunk_frames, total - self.sent)
+            frames = min(self.host.sender.chunk_frames, total - self.sent)
             if frames <= 0:
-                self.host.end_of_audio(now)
+                self.host.end_of_audio(0, now)
                 return
             samples = counting(self.sent, frames)
             codec, data = ChunkCodec().encode(samples, MONO, Codec.PCM)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from radiosync.listener.exact import BLOCK_FRAMES_MAX, BLOCK_NS, ExactPlayout
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
+from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 CHUNK = 400  # frames: 50 ms
@@ -127,3 +128,130 @@ def test_before_the_start_there_is_nothing_to_do(make, kit):
     assert playout.next_timeout() is None
     assert playout.take(kit.START + NS_PER_S) is None
     assert not playout.ended
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+CUT = 1234  # inside of a block, and of a chunk
+
+
+def record(kit, version, state, frame, after_ns, epoch=1):
+    return kit.timeline_at(kit.EPOCH + after_ns, frame, version, state, epoch)
+
+
+def pause_and_resume(kit, resumed_ns, *, frame=None):
+    """Pause at frame `CUT`; go on there, or with `frame` in a new epoch, `resumed_ns` after the start."""
+    cut_ns = kit.ns_from_frames(CUT, kit.MONO.rate)
+    epoch = 1 if frame is None else 2
+    return (
+        record(kit, 2, PlayState.PAUSED, CUT, cut_ns),
+        record(kit, 3, PlayState.PLAYING, CUT if frame is None else frame, resumed_ns, epoch),
+    )
+
+
+def add(playout, *records):
+    for each in records:
+        assert playout._schedule.log.add(each)
+
+
+def run(playout, now, until):
+    """Take each block when it asks to be woken; return them with the time."""
+    taken = []
+    while (at := playout.next_timeout()) is not None and at <= until and not playout.ended:
+        now = max(now, at)
+        block = playout.take(now)
+        if block is not None:
+            taken.append((now, block))
+    return taken
+
+
+@pytest.mark.parametrize("frame", [None, 5000])
+def test_it_stops_at_the_end_of_a_record_and_goes_on_when_the_next_begins(make, kit, frame):
+    """Inside of a block; the same media frame, or that of a jump; not a sample too many, none twice."""
+    playout = make(final=8000)
+    resumed_ns = 3 * NS_PER_S + 12_345
+    pause, play = pause_and_resume(kit, resumed_ns, frame=frame)
+    add(playout, pause)
+    before = run(playout, kit.START, kit.START + 2 * NS_PER_S)
+    assert playout.cursor == CUT
+    assert playout.next_timeout() is None or playout.next_timeout() >= kit.START
+    assert playout.take(kit.START + 2 * NS_PER_S) is None
+    assert playout.next_timeout() is None, "nothing is known of what comes next"
+    add(playout, play)
+    assert playout.next_timeout() == kit.START + resumed_ns
+    assert playout.take(kit.START + resumed_ns - 1) is None
+    after = run(playout, kit.START, kit.START + 60 * NS_PER_S)
+    first = CUT if frame is None else frame
+    assert after[0][0] == after[0][1].due_at == kit.START + resumed_ns
+    assert after[0][1].frame == first
+    assert np.array_equal(joined([b for _, b in before]), kit.counting(0, CUT))
+    assert np.array_equal(joined([b for _, b in after]), kit.counting(first, 8000 - first))
+    assert playout.ended
+    assert (playout.concealed_frames, playout.gaps) == (0, 0)
+
+
+def test_a_jump_without_a_pause_is_a_cut(make, kit):
+    playout = make(final=12_000)
+    at_ns = kit.ns_from_frames(CUT, kit.MONO.rate) - 50_000  # between two frames
+    add(playout, record(kit, 2, PlayState.PLAYING, 6000, at_ns, epoch=2))
+    taken = run(playout, kit.START, kit.START + 60 * NS_PER_S)
+    whole = joined([b for _, b in taken])
+    assert np.array_equal(whole, np.concatenate([kit.counting(0, CUT), kit.counting(6000, 6000)]))
+    (jumped,) = [at for at, block in taken if block.frame == 6000]
+    assert jumped == kit.START + at_ns
+    assert playout.record.epoch == 2
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 9999), steps=st.integers(1, 12))
+def test_any_records_whatever_the_wake_ups(make, kit, seed, steps):
+    """What comes out is what the records say, frame by frame, however late the loop and the news of the records are."""
+    rng = Random(seed)
+    rate, playout = kit.MONO.rate, make(range(400), final=None)
+    records = [playout._schedule.log.newest]
+    for version in range(2, 2 + steps):
+        last = records[-1]
+        at = last.effective_at + rng.choice([0, 1, 777_777, 40 * NS_PER_MS, 333_333_333])
+        end = max(last.media_frame, last.frame_at(at, rate)) if last.playing else last.media_frame
+        state = rng.choice(list(PlayState))
+        jumps = rng.random() < 0.5
+        frame = end + rng.randrange(1, 3000) if jumps else end
+        records.append(kit.timeline_at(at, frame, version, state, last.epoch + jumps))
+    until = records[-1].effective_at + NS_PER_S
+    expected = []
+    for each, following in zip(records, [*records[1:], None], strict=True):
+        end_at = until if following is None else following.effective_at
+        if each.playing:
+            expected += range(each.media_frame, max(each.media_frame, each.frame_at(end_at, rate)))
+    blocks, now, waiting = [], kit.START, records[1:]
+    while now < until - kit.OFFSET:
+        while waiting and waiting[0].effective_at - kit.OFFSET <= now + 100 * NS_PER_MS:
+            playout._schedule.log.add(waiting.pop(0))
+        blocks += take_all(playout, now)
+        now += rng.choice([1, 7, 30]) * NS_PER_MS
+    blocks += take_all(playout, until - kit.OFFSET)
+    got = [frame for block in blocks for frame in range(block.frame, block.frame + len(block.samples))]
+    assert got[: len(expected)] == expected
+    assert len(got) - len(expected) <= BLOCK, "the block that is due, and its rest"
+    for block in blocks:
+        assert np.array_equal(block.samples, kit.counting(block.frame, len(block.samples)))
+
+
+def test_a_stall_across_a_pause_and_a_jump_catches_up_with_what_was_to_be_heard(make, kit):
+    playout = make(range(400))
+    add(playout, *pause_and_resume(kit, 2 * NS_PER_S, frame=9000))
+    blocks = take_all(playout, kit.START + 3 * NS_PER_S)
+    whole = joined(blocks)
+    assert np.array_equal(whole[:CUT], kit.counting(0, CUT))
+    assert np.array_equal(whole[CUT:], kit.counting(9000, len(whole) - CUT))
+    assert len(whole) == CUT + kit.MONO.rate + BLOCK
+
+
+def test_who_starts_before_the_record_begins_waits_for_it(make, kit):
+    playout = make(final=8000)
+    pause, play = pause_and_resume(kit, 2 * NS_PER_S)
+    add(playout, pause, play)
+    playout.start(CUT, play)
+    assert playout.next_timeout() == kit.START + 2 * NS_PER_S
+    assert playout.take(kit.START + NS_PER_S) is None
+    assert playout.take(kit.START + 2 * NS_PER_S).frame == CUT

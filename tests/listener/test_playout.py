@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.playout import DeviceFormat, DevicePlayout
 from radiosync.listener.schedule import Schedule
+from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, ns_from_frames
 
 RATE = 48_000
@@ -60,7 +63,7 @@ class Room:
     def due(self, first, count):
         """Return the media position that is really due at each of the device's frames."""
         local_s = (np.arange(first, first + count) / self.dac.rate) + (self.dac.phase_at - self.kit.START) / NS_PER_S
-        zero_s = (self.schedule.timeline.effective_at - self.kit.EPOCH) / NS_PER_S
+        zero_s = (self.schedule.log.newest.effective_at - self.kit.EPOCH) / NS_PER_S
         offset_s = (self.schedule.mapping.host_at - self.kit.EPOCH) / NS_PER_S
         return (local_s + offset_s - zero_s) * RATE
 
@@ -254,3 +257,113 @@ def test_a_fade_goes_on_across_blocks(room):
     it.render(1.0)
     it.playout.start(0)
     assert_no_click(np.concatenate([np.zeros(1), *(it.playout.render(RATE + 7 * i, 7)[:, 0] for i in range(200))]))
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+LEAD_NS = 10 * NS_PER_MS
+CUT = 33_333  # inside of a block
+
+
+def obey(it, *steps):
+    """Add records: state, frame, ns after the first frame's instant, epoch."""
+    log = it.schedule.log
+    for state, frame, after_ns, epoch in steps:
+        version = log.newest.version + 1
+        assert log.add(it.kit.timeline_at(it.kit.EPOCH + LEAD_NS + after_ns, frame, version, state, epoch))
+
+
+def device_frame(it, after_ns):
+    """Return the (fractional) device frame that is heard `after_ns` after the first media frame's instant."""
+    return (LEAD_NS + after_ns) * it.dac.rate / NS_PER_S
+
+
+@pytest.mark.parametrize("ppm", [0.0, 60.0])
+@pytest.mark.parametrize("told_s", [0.0, 0.55])
+def test_a_pause_fades_out_to_its_very_frame_without_a_click(room, ppm, told_s):
+    it = room(steady, lead_ns=LEAD_NS, ppm=ppm)
+    it.playout.start(0)
+    begun = it.render(told_s) if told_s else np.zeros((0, 1), np.float32)
+    obey(it, (PlayState.PAUSED, CUT, ns_from_frames(CUT, RATE), 1))
+    out = np.concatenate([begun, it.render(2.0)])[:, 0]
+    cut = device_frame(it, ns_from_frames(CUT, RATE))
+    before, after = out[2000 : int(cut) - FADE - 40], out[int(cut) + 2 :]
+    assert before == pytest.approx(0.5, abs=1e-3), "until then nothing is lost"
+    assert not after.any(), "nothing of the old record after its end"
+    assert_no_click(out[2000:])
+    assert it.playout.cursor == CUT
+    assert it.playout.concealed_frames == it.playout.underruns == it.playout.hard_resyncs == 0
+
+
+@pytest.mark.parametrize("ppm", [0.0, -60.0])
+@pytest.mark.parametrize("frame", [CUT, 15 * CHUNK + 77])
+def test_it_goes_on_exactly_when_the_next_record_says(room, ppm, frame):
+    """With the very frame, in the middle of a block and of a device frame; faded in, for it is no song's first."""
+    it = room(seconds=4.0, lead_ns=LEAD_NS, ppm=ppm)
+    it.playout.start(0)
+    resumed_ns = 1_234_567_891
+    epoch = 1 if frame == CUT else 2
+    obey(it, (PlayState.PAUSED, CUT, ns_from_frames(CUT, RATE), 1), (PlayState.PLAYING, frame, resumed_ns, epoch))
+    out = it.render(2.0)[:, 0]
+    first = device_frame(it, resumed_ns)
+    begin = int(np.ceil(first))
+    cut = int(device_frame(it, ns_from_frames(CUT, RATE)))
+    assert not out[cut + 2 : begin - 40].any()
+    position = frame + (np.arange(len(out)) - first) / it.dac.rate * RATE
+    settled = slice(begin + FADE + 100, None)
+    assert np.abs(out[settled] - tone(position[settled])).max() < 3e-3
+    assert np.abs(out[begin - 40 : begin + 20]).max() < 0.01, "faded in"
+    assert it.playout.concealed_frames == 0
+    assert it.playout.record.version == 3
+
+
+def test_a_song_that_is_jumped_to_keeps_its_attack(room):
+    it = room(lead_ns=LEAD_NS)
+    for slot in it.buffer._slots.values():  # from chunk 20 on it is another song
+        if slot.header.first_frame >= 20 * CHUNK:
+            slot.header = replace(slot.header, song_id=2, song_frame=slot.header.first_frame - 20 * CHUNK)
+    it.playout.start(0)
+    jumped_ns = 777_777_777
+    obey(it, (PlayState.PLAYING, 20 * CHUNK, jumped_ns, 2))
+    out = it.render(1.5)[:, 0]
+    first = device_frame(it, jumped_ns)
+    begin = int(np.ceil(first))
+    position = 20 * CHUNK + np.arange(len(out)) - first
+    assert np.abs(out[begin : begin + 100] - tone(position[begin : begin + 100])).max() < 0.05
+    assert np.abs(out[begin + 100 :] - tone(position[begin + 100 :])).max() < 1e-3
+    before = slice(2000, begin - FADE - 40)
+    old = np.arange(len(out)) - device_frame(it, 0)
+    assert np.abs(out[before] - tone(old[before])).max() < 1e-3, "until the jump the old song plays"
+    assert it.playout.concealed_frames == 0
+
+
+def test_a_jump_and_several_records_within_one_block(room):
+    it = room(steady, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    at_ns = 500 * NS_PER_MS
+    obey(
+        it,
+        (PlayState.PAUSED, RATE // 2, at_ns, 1),
+        (PlayState.PAUSED, RATE, at_ns + NS_PER_MS, 2),
+        (PlayState.PLAYING, RATE, at_ns + 2 * NS_PER_MS, 2),
+    )
+    out = it.render(2.0)[:, 0]
+    assert_no_click(out[2000:])
+    assert out[-1] == pytest.approx(0.5, abs=1e-3)
+    begin = device_frame(it, at_ns + 2 * NS_PER_MS)
+    assert it.playout.cursor == pytest.approx(RATE + it.rendered - begin, abs=2)
+
+
+def test_after_a_pause_the_sync_error_is_that_of_before(room):
+    it = room(seconds=10.0, ppm=50.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    obey(
+        it,
+        (PlayState.PAUSED, 4 * RATE, 4 * NS_PER_S, 1),
+        (PlayState.PLAYING, 4 * RATE, 5 * NS_PER_S + 4_321, 1),
+    )
+    it.render(3.9)
+    assert abs(it.playout.sync_error_ns) < 2 * NS_PER_US
+    it.render(3.9)
+    assert abs(it.playout.sync_error_ns) < 2 * NS_PER_US
+    assert it.playout.hard_resyncs == 0

@@ -29,7 +29,8 @@ def test_frame_and_instant_belong_together(kit, frame, rate, skew, offset_ns, ba
     schedule = Schedule(kit.timeline_at(media_frame=base), kit.mapping_with(skew=skew), rate, offset_ns)
     at = schedule.due_at(frame)
     # A local ns is up to 1.0002 host ns, so that a due instant may be rounded to just before or after its frame.
-    assert abs(schedule.position_at(at) - frame) <= 2 * rate / NS_PER_S + frame * 1e-15
-    assert schedule.frame_at(at - 2) <= frame <= schedule.frame_at(at + 2)
-    assert schedule.frame_at(at + 2) <= frame + 1
+    assert abs(schedule.position_at(at, schedule.log.newest) - frame) <= 2 * rate / NS_PER_S + frame * 1e-15
+    record = schedule.log.newest
+    assert schedule.frame_at(at - 2, record) <= frame <= schedule.frame_at(at + 2, record)
+    assert schedule.frame_at(at + 2, record) <= frame + 1
     assert schedule.due_at(frame + 1) > at

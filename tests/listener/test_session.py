@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from radiosync.config import Config
 from radiosync.listener.events import HostFound, HostGone, PlaybackStarted, SongChanged, StreamEnded
+from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.session import GONE_NS, ListenerSession
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
@@ -200,7 +201,7 @@ def test_what_others_say_of_a_session_is_foreign(found, announce, kit, make, who
     assert found.foreign == 1
     stream = found.stream
     assert (stream.session, stream.heard_at, stream.final_frame) == (7, before, None)
-    assert stream.schedule.timeline.version == 1
+    assert stream.schedule.log.newest.version == 1
     assert len(stream.buffer) == 0
 
 
@@ -257,6 +258,18 @@ def test_a_host_that_comes_back_is_heard_again(world, kit):
     assert it.listener.stream.session == it.host.session
     assert it.listener.state(it.now) is ListenerState.PLAYING
     assert it.heard[-100:].all()
+
+
+def test_an_end_that_a_jump_undoes_is_told_again(found, kit):
+    stream = found.stream
+    stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+    stream.playout.start(CHUNK)
+    told = []
+    for final_frame in (CHUNK, CHUNK, None, 2 * CHUNK, CHUNK):
+        stream.set_final(final_frame)
+        found.handle_timeout(kit.START + len(told) * NS_PER_MS)
+        told.append([type(event) for event in events(found)])
+    assert told == [[StreamEnded], [], [], [], [StreamEnded]]
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------

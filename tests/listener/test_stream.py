@@ -6,10 +6,11 @@ import pytest
 
 from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.stream import SONGS_MAX, Stream
+from radiosync.listener.stream import SONGS_MAX, UNHURRIED_NS, Stream
+from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import decode
-from radiosync.wire.messages import Announce, Audio, ListenerState, SongInfo
+from radiosync.wire.messages import Announce, Audio, ListenerState, SongInfo, Sync, SyncPhase
 
 CHUNK = 800  # frames: 100 ms
 
@@ -66,8 +67,8 @@ def test_a_joiner_asks_at_once_for_what_was_sent_before_the_most_urgent_first(fo
     stream = follow()
     (entry,) = stream.ask(kit.START)
     assert (entry.seq, entry.run) == (50, 20)
-    assert stream._deadline_at(50) == kit.START + NS_PER_S // 10
-    assert stream._deadline_at(60) == stream._deadline_at(50) + NS_PER_S
+    assert stream._deadline_at(50, kit.START) == kit.START + NS_PER_S // 10
+    assert stream._deadline_at(60, kit.START) == stream._deadline_at(50, kit.START) + NS_PER_S
 
 
 def test_a_joiner_asks_for_the_same_where_the_numbers_wrap(follow, kit):
@@ -83,7 +84,7 @@ def test_numbers_that_wrap_later_are_nothing_special(follow, kit, announce):
         for symbol in audio(kit, announce, seq, (seq - start + 50) * CHUNK):
             stream.receive_audio(symbol, kit.START)
     assert stream.buffer.contiguous_until(50 * CHUNK) == 58 * CHUNK
-    assert stream._deadline_at(start + 9) == kit.START + NS_PER_S
+    assert stream._deadline_at(start + 9, kit.START) == kit.START + NS_PER_S
 
 
 def test_backfill_and_repairs_are_counted_apart(follow, kit, announce):
@@ -150,7 +151,7 @@ def test_a_chunk_lost_whole_after_a_hole_has_the_right_deadline(follow, kit, ann
     )
     now += 50 * NS_PER_MS
     stream.handle_timeout(now)
-    assert stream._deadline_at(70) == due + NS_PER_S // 10
+    assert stream._deadline_at(70, now) == due + NS_PER_S // 10
     assert wanted(stream, now) == {70, 71}
 
 
@@ -173,11 +174,11 @@ def test_a_timeline_is_followed_by_its_version(follow, kit, announce):
     stream = follow()
     newer = replace(announce.timeline, version=5, effective_at=announce.timeline.effective_at + 7)
     stream.receive_announce(replace(announce, timeline=newer), kit.START)
-    assert stream.schedule.timeline == newer
+    assert stream.schedule.log.newest == newer
     for version in (4, 5):
         other = replace(newer, version=version, effective_at=1)
         stream.receive_announce(replace(announce, timeline=other), kit.START)
-        assert stream.schedule.timeline == newer
+        assert stream.schedule.log.newest == newer
 
 
 def test_songs_are_bounded(follow, kit, announce):
@@ -196,7 +197,224 @@ def test_songs_are_bounded(follow, kit, announce):
             )
         )
     assert len(stream._songs) == SONGS_MAX
+    newest = audio(kit, announce, 50)[0]
+    newest = replace(newest, chunk=replace(newest.chunk, song_id=SONGS_MAX + 9))
+    stream.receive_audio(newest, kit.START)
     assert stream.song(kit.START).song_id == SONGS_MAX + 9
+
+
+# --- pausing and jumping ----------------------------------------------------------------------------------------------
+
+
+def records(kit, announce, *steps):
+    """Return records that follow the announced one: state, frame, seconds from now, epoch."""
+    return [
+        replace(
+            announce.timeline,
+            version=version,
+            state=state,
+            media_frame=frame,
+            effective_at=kit.EPOCH + round(after_s * NS_PER_S),
+            epoch=epoch,
+        )
+        for version, (state, frame, after_s, epoch) in enumerate(steps, 2)
+    ]
+
+
+def sync(kit, timeline, target, phase=SyncPhase.PREPARE, after_s=0.3, required_ms=1_000):
+    return Sync(
+        session=7,
+        timeline=timeline,
+        phase=phase,
+        target_frame=target,
+        sync_at=kit.EPOCH + round(after_s * NS_PER_S),
+        required_ms=required_ms,
+        slowest_latency_us=500_000,
+        buffer_offset_ms=0,
+        waiting=1,
+        slowest="attic",
+        reason="",
+    )
+
+
+PAUSED_AT = 54 * CHUNK + CHUNK // 2  # chunk 50 is due now: 0.45 s from now
+
+
+def test_a_pause_makes_nothing_late_that_comes_after_it(follow, kit, announce):
+    stream = follow(next_seq=50)
+    (pause,) = records(kit, announce, (PlayState.PAUSED, PAUSED_AT, 0.45, 1))
+    stream.receive_announce(replace(announce, timeline=pause, next_seq=70), kit.START)
+    due = announce.timeline.play_at(54 * CHUNK, kit.MONO.rate) - kit.OFFSET
+    assert stream._deadline_at(53, kit.START) == due, "what is played before the pause is due as it was"
+    deadlines = [stream._deadline_at(seq, kit.START) for seq in range(54, 60)]
+    assert deadlines == sorted(set(deadlines)), "the order stays"
+    assert deadlines[0] == kit.START + UNHURRIED_NS + kit.ns_from_frames(CHUNK // 2, kit.MONO.rate)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_missing_is_asked_for_throughout_a_pause_and_hurried_by_the_resume(follow, kit, announce, resumed):
+    stream = follow(play_seq=50, next_seq=50)
+    pause, play = records(kit, announce, (PlayState.PAUSED, 50 * CHUNK, 0, 1), (PlayState.PLAYING, 50 * CHUNK, 60.4, 1))
+    stream.receive_announce(replace(announce, timeline=pause, next_seq=52), kit.START)
+    stream.handle_timeout(kit.START + 50 * NS_PER_MS)
+    now = kit.START + 60 * NS_PER_S
+    if not resumed:
+        assert wanted(stream, now) == {50, 51}, "a minute later it is still missing, and can still come in time"
+    else:
+        stream.receive_announce(replace(announce, timeline=play, next_seq=52), now)
+        assert stream._deadline_at(50, now) == now + NS_PER_S // 10 + 400 * NS_PER_MS
+        assert wanted(stream, now + 30 * NS_PER_MS) == {50, 51}
+        assert stream.ask(now + 2 * NS_PER_S) == (), "too late"
+        assert len(stream.requests) == 0
+
+
+@pytest.mark.parametrize("target", [50 * CHUNK, 100 * CHUNK])
+def test_what_a_start_begins_with_is_needed_at_once(follow, kit, announce, target):
+    """Resuming where it stopped, or jumping: the deadline is the earliest start, and moves while it is waited for."""
+    stream = follow(play_seq=50, next_seq=50)
+    (pause,) = records(kit, announce, (PlayState.PAUSED, 50 * CHUNK, 0, 1))
+    stream.receive_announce(replace(announce, timeline=pause, next_seq=52), kit.START)
+    assert stream.state(kit.START) is ListenerState.SYNCING
+    assert not stream.preparing
+    stream.receive_sync(sync(kit, pause, target), kit.START)
+    assert stream.preparing
+    for now in (kit.START, kit.START + NS_PER_S):
+        start_at = max(kit.START + 300 * NS_PER_MS, now + NS_PER_S // 2)
+        seq = target // CHUNK
+        assert stream._deadline_at(seq, now) == start_at + NS_PER_S // 10
+        assert stream._deadline_at(seq + 7, now) == start_at + 8 * NS_PER_S // 10
+
+
+def test_while_a_jump_is_prepared_what_plays_keeps_its_deadlines(follow, kit, announce):
+    stream = follow()
+    stream.receive_sync(sync(kit, announce.timeline, 90 * CHUNK), kit.START)
+    due = announce.timeline.play_at(56 * CHUNK, kit.MONO.rate) - kit.OFFSET
+    assert stream._deadline_at(55, kit.START) == due
+    assert stream._deadline_at(90, kit.START) == kit.START + NS_PER_S // 2 + NS_PER_S // 10
+
+
+def test_an_order_to_go_ends_the_preparation(follow, kit, announce):
+    stream = follow(next_seq=50)
+    stream.receive_sync(sync(kit, announce.timeline, 90 * CHUNK), kit.START)
+    (jump,) = records(kit, announce, (PlayState.PLAYING, 90 * CHUNK, 0.4, 2))
+    stream.receive_sync(sync(kit, jump, 90 * CHUNK, SyncPhase.GO, 0.4), kit.START)
+    assert not stream.preparing
+    assert stream.schedule.log.newest == jump
+    assert stream._deadline_at(90, kit.START) == kit.START + 500 * NS_PER_MS
+    old = announce.timeline.play_at(53 * CHUNK, kit.MONO.rate) - kit.OFFSET
+    assert stream._deadline_at(52, kit.START) == old, "until the jump what plays is due as before"
+    assert stream._deadline_at(60, kit.START) is None, "and what lies behind it never"
+
+
+def test_what_a_jump_leaves_out_is_dropped_and_not_asked_for(follow, kit, announce):
+    stream = follow(play_seq=50, next_seq=50)
+    for seq in (50, 53, 54, 60):
+        for symbol in audio(kit, announce, seq):
+            stream.receive_audio(symbol, kit.START)
+    stream.handle_timeout(kit.START + 50 * NS_PER_MS)
+    assert set(stream.requests._wants) == {51, 52, *range(55, 60)}
+    (jump,) = records(kit, announce, (PlayState.PLAYING, 90 * CHUNK, 0.45, 2))
+    now = kit.START + 60 * NS_PER_MS
+    stream.receive_sync(sync(kit, jump, 90 * CHUNK, SyncPhase.GO, 0.45), now)
+    assert [seq for seq in range(50, 62) if stream.buffer.header(seq)] == [50, 53, 54], "54 is played in part"
+    assert set(stream.requests._wants) == {51, 52}
+    for symbol in audio(kit, announce, 61):
+        stream.receive_audio(symbol, now)
+    assert stream.buffer.header(61) is None, "nor is what was on its way taken in"
+    for symbol in audio(kit, announce, 62, 90 * CHUNK):
+        stream.receive_audio(symbol, now)
+    assert stream.buffer.contiguous_until(90 * CHUNK) == 91 * CHUNK
+
+
+def ready_stream(follow, kit, **changes):
+    stream = follow(**changes)
+    stream._clock_ready = True
+    return stream
+
+
+def test_it_is_ready_when_it_holds_what_is_required_from_the_target_on(follow, kit, announce):
+    stream = ready_stream(follow, kit)
+    assert stream.ready_frame(kit.START) is None
+    stream.receive_sync(sync(kit, announce.timeline, 80 * CHUNK), kit.START)
+    for seq in (*range(80, 85), *range(86, 91)):
+        for symbol in audio(kit, announce, seq):
+            stream.receive_audio(symbol, kit.START)
+    assert stream.ready_frame(kit.START) is None, "a chunk is missing"
+    *most, last = audio(kit, announce, 85)
+    for symbol in most:
+        stream.receive_audio(symbol, kit.START)
+    assert stream.ready_frame(kit.START) is None, "and a symbol still is"
+    stream.receive_audio(last, kit.START)
+    assert stream.ready_frame(kit.START) == 80 * CHUNK
+    stream.receive_sync(sync(kit, announce.timeline, 80 * CHUNK, required_ms=1_101), kit.START)
+    assert stream.ready_frame(kit.START) is None
+    stream._clock_ready = False
+    stream.receive_sync(sync(kit, announce.timeline, 80 * CHUNK), kit.START)
+    assert stream.ready_frame(kit.START) is None, "nor without a clock"
+
+
+def test_up_to_the_final_frame_is_enough_but_the_end_of_the_old_epoch_is_not(follow, kit, announce):
+    stream = ready_stream(follow, kit, final_frame=80 * CHUNK)
+    stream.receive_sync(sync(kit, announce.timeline, 80 * CHUNK), kit.START)
+    assert stream.ready_frame(kit.START) is None, "nothing of what was jumped to is here"
+    stream.receive_announce(replace(announce, final_frame=83 * CHUNK, sent_at=kit.EPOCH + 5), kit.START)
+    for seq in range(80, 83):
+        assert stream.ready_frame(kit.START) is None
+        for symbol in audio(kit, announce, seq):
+            stream.receive_audio(symbol, kit.START)
+    assert stream.ready_frame(kit.START) == 80 * CHUNK
+
+
+def test_the_newest_announcement_says_where_the_end_is(follow, kit, announce):
+    stream = follow()
+    for sent_at, said, known in ((5, 900, 900), (3, None, 900), (6, None, None), (4, 900, None), (9, 950, 950)):
+        stream.receive_announce(replace(announce, final_frame=said, sent_at=kit.EPOCH + sent_at), kit.START)
+        assert stream.final_frame == known
+
+
+def test_an_end_of_the_old_epoch_ends_with_it(follow, kit, announce):
+    for final_frame, kept in ((80 * CHUNK, None), (81 * CHUNK, 81 * CHUNK)):
+        stream = follow(final_frame=final_frame)
+        (jump,) = records(kit, announce, (PlayState.PLAYING, 80 * CHUNK, 0.4, 2))
+        stream.receive_sync(sync(kit, jump, 80 * CHUNK, SyncPhase.GO, 0.4), kit.START)
+        assert stream.final_frame == kept
+
+
+def test_the_state_follows_the_records(follow, kit, announce):
+    stream = ready_stream(follow, kit)
+    stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+    stream.playout.start(50 * CHUNK)
+    states = []
+    pause, play = records(kit, announce, (PlayState.PAUSED, PAUSED_AT, 0.45, 1), (PlayState.PLAYING, PAUSED_AT, 2.0, 1))
+    for at_s, command in ((0.0, None), (0.1, pause), (0.5, None), (1.0, pause), (1.5, play), (2.1, None)):
+        now = kit.START + round(at_s * NS_PER_S)
+        if at_s == 1.0:
+            stream.receive_sync(sync(kit, pause, PAUSED_AT), now)
+        elif command is not None:
+            stream.receive_announce(replace(announce, timeline=command), now)
+        states.append(stream.state(now).name)
+    assert states == ["PLAYING", "PLAYING", "PAUSED", "BUFFERING", "BUFFERING", "PLAYING"]
+
+
+def test_the_song_is_that_of_the_chunk_under_the_cursor(follow, kit, announce):
+    """Not of the newest announced: after a jump back songs are not in the order of their frames."""
+    stream = ready_stream(follow, kit)
+    stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+    for song_id, seq, first in ((5, 50, 50), (6, 51, 51), (3, 52, 90)):
+        stream.receive_song(
+            SongInfo(
+                session=7, timeline=announce.timeline, song_id=song_id, first_frame=first * CHUNK, frames=None,
+                title=f"{song_id}", artist="", album="",
+            )
+        )  # fmt: skip
+        for symbol in audio(kit, announce, seq, first * CHUNK):
+            stream.receive_audio(replace(symbol, chunk=replace(symbol.chunk, song_id=song_id)), kit.START)
+    heard = []
+    for frame in (50 * CHUNK, 51 * CHUNK - 1, 51 * CHUNK, 52 * CHUNK, 90 * CHUNK):
+        stream.playout.start(frame)
+        song = stream.song(kit.START)
+        heard.append(song and song.song_id)
+    assert heard == [5, 5, 6, None, 3]
 
 
 # --- with a host ------------------------------------------------------------------------------------------------------
@@ -205,7 +423,7 @@ def test_songs_are_bounded(follow, kit, announce):
 def test_a_stream_is_heard_bit_for_bit_and_in_time(world, kit):
     it = world().run(6)
     assert np.array_equal(it.heard, kit.counting(0, 32_000))
-    zero = it.host.timeline.effective_at - it.offset
+    zero = it.host.transport.newest.effective_at - it.offset
     for block in it.blocks:
         assert abs(block.due_at - zero - kit.ns_from_frames(block.frame, kit.MONO.rate)) < 50_000
     assert it.listener.state(it.now) is ListenerState.ENDED

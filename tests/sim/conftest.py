@@ -18,7 +18,18 @@ def scenarios():
 def make_scenario():
     """Return a maker of scenarios with exact sinks, PCM and clocks within ±50 ppm."""
 
-    def make(seconds=20.0, count=3, link=None, config=None, faults=(), listeners=None, stream=None, **limits):
+    def make(
+        seconds=20.0,
+        count=3,
+        link=None,
+        config=None,
+        faults=(),
+        listeners=None,
+        stream=None,
+        orders=(),
+        extra_s=6.0,
+        **limits,
+    ):
         link = link or LinkSettings()
         if listeners is None:
             room = Listeners(name="room", count=count, clock_ppm_spread=50.0, up=link, down=link)
@@ -28,6 +39,8 @@ def make_scenario():
             stream=stream or Stream(songs_s=(seconds,)),
             listeners=listeners,
             faults=faults,
+            orders=orders,
+            extra_s=extra_s,
             config={"host.codec": "pcm", **(config or {})},
             limits=Limits(**{"complete": True, "exact_error_ns_p99_max": 1_000_000, **limits}),
         )

@@ -3,7 +3,8 @@ import pytest
 
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
-from radiosync.sim.devices import SimSource
+from radiosync.listener.exact import Block
+from radiosync.sim.devices import ExactSink, SimSource
 
 FORMATS = [AudioFormat(8000, channels, sample) for channels in (1, 2, 3) for sample in SampleFormat]
 
@@ -39,15 +40,44 @@ def test_no_frame_is_silence_or_like_its_neighbours(sample):
 def test_gaps_are_silence_and_move_what_follows():
     source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
     source.next(10, Codec.PCM)
+    source.placed(0)
     source.next(10, Codec.PCM)
-    source.leave_gap(5)
+    source.placed(15)
     assert list(source.samples(8, 10)[:, 0]) == [9, 10, 0, 0, 0, 0, 0, 11, 12, 13]
     assert source.source_frame(9) == 9
     assert source.source_frame(15) == 10
     source.next(10, Codec.PCM)
-    source.leave_gap(3)
+    source.placed(28)
     assert list(source.samples(23, 7)[:, 0]) == [19, 20, 0, 0, 0, 21, 22]
     assert source.end_frame == 108
+
+
+def test_a_jump_goes_on_elsewhere_in_frames_nobody_has_used():
+    source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (8000, 8000))
+    first = source.next(10, Codec.PCM)
+    source.placed(0)
+    source.next(10, Codec.PCM)
+    source.placed(10)
+    source.jump(first.song.song_id, 1, 0.5)
+    coded = source.next(10, Codec.PCM)
+    source.placed(12)  # what was read last had not been sent
+    assert (coded.song.title, coded.song_frame, coded.generation) == ("Song 2", 4000, 1)
+    assert coded.song.song_id != first.song.song_id
+    assert list(source.samples(10, 4)[:, 0]) == [11, 12, 12_001, 12_002]
+    assert source.source_frame(13) == 12_001
+    assert source.end_frame == 12 + 4000
+    source.jump(coded.song.song_id, 5, 0.0)
+    assert source.next(10, Codec.PCM) is None
+
+
+def test_a_sink_that_plays_what_a_jump_leaves_out_is_found_out():
+    source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
+    source.cuts[20] = 30
+    for cut, frames, counts in ((20, (0, 30), (0, 0, 0)), (19, (0, 30), (0, 11, 0)), (22, (0, 30), (0, 8, 2))):
+        sink = ExactSink(source)
+        sink.write(Block(frame=frames[0], samples=source.samples(0, cut), due_at=0), 0)
+        sink.write(Block(frame=frames[1], samples=source.samples(30, 5), due_at=0), 0)
+        assert (sink.repeated_frames, sink.skipped_frames, sink.overrun_frames) == counts
 
 
 def test_a_position_is_read_back_from_two_samples():

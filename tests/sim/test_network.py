@@ -90,6 +90,20 @@ def test_a_sender_does_not_hear_its_own_multicast():
     assert not mine.inbox
 
 
+def test_what_comes_from_far_does_not_hold_up_what_comes_from_near():
+    """A receiver's link is entered in the order of arrival there, not of sending."""
+    scheduler = Scheduler()
+    network = Network(scheduler, Trace())
+    for number, delay_ns in ((1, 250_000_000), (2, 25_000_000), (3, 1_000_000)):
+        links = [Direction(LinkSettings(delay_ns=delay_ns, jitter_ns=0), Random(1)) for _ in range(2)]
+        network.attach(f"10.0.0.{number}", *links)
+    to = network.open("10.0.0.3", 7, lambda: None)
+    for sender in ("10.0.0.1", "10.0.0.2"):
+        network.open(sender, 0, lambda: None).send(sender.encode(), to.address)
+    scheduler.run(NS)
+    assert [(data, at) for data, _, at in to.inbox] == [(b"10.0.0.2", 26_000_000), (b"10.0.0.1", 251_000_000)]
+
+
 def test_receive_buffers_are_bounded():
     scheduler, network = make_network()
     to = network.open("10.0.0.2", 7, lambda: None)

@@ -21,9 +21,9 @@ def test_the_scenario_files(scenarios, name):
 def test_without_loss_nobody_asks_for_anything(make_scenario):
     result = run_scenario(make_scenario(nacks_max=0, from_first_frame=True, exact_error_ns_p99_max=300_000), 1)
     assert not result.violations
-    host = result.world.hosts[0].session.counters
-    assert host.repairs_multicast + host.repairs_unicast == 0
-    assert host.rejected == 0
+    host = result.world.hosts[0].session
+    assert host.sender.counters.repairs_multicast + host.sender.counters.repairs_unicast == 0
+    assert host.counters.rejected == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

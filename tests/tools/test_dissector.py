@@ -15,7 +15,8 @@ from radiosync.wire.messages import Kind
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "wire" / "golden"
-NAMES = ["announce", "song", "audio", "bye", "solicit", "nack", "report", "leave"]
+NAMES = ["announce", "song", "audio", "bye", "sync", "solicit", "nack", "report", "leave"]
+RENAMED = {("song", "frames"): "song_frames", ("sync", "reason"): "sync_reason"}
 TSHARK = shutil.which("tshark")
 
 pytestmark = pytest.mark.skipif(TSHARK is None, reason="tshark (Wireshark on the command line) is not installed")
@@ -91,7 +92,7 @@ def test_every_kind_is_recognised(goldens, name):
     assert not [key for key in found if "malformed" in key or "bad_crc" in key]
 
 
-@pytest.mark.parametrize("name", ["announce", "song", "audio", "bye", "solicit", "report", "leave"])
+@pytest.mark.parametrize("name", ["announce", "song", "audio", "bye", "sync", "solicit", "report", "leave"])
 def test_every_field_has_the_value_that_the_code_reads(goldens, name):
     message = decode(golden(name))
     found = dict(goldens[name])
@@ -99,7 +100,7 @@ def test_every_field_has_the_value_that_the_code_reads(goldens, name):
     for part in (message, getattr(message, "chunk", None), getattr(message, "format", None)):
         for attribute in getattr(part, "__slots__", getattr(part, "__dataclass_fields__", ())):
             value = getattr(part, attribute)
-            shown = found.get("song_frames" if (name, attribute) == ("song", "frames") else attribute)
+            shown = found.get(RENAMED.get((name, attribute), attribute))
             if isinstance(value, str):
                 assert (shown or "") == value, attribute
             elif isinstance(value, int):
@@ -176,6 +177,7 @@ def test_the_summary_says_what_matters(tmp_path):
             "SONG 5: Für Elise, Ludwig van Beethoven",
             "AUDIO 263, symbol 2 of 3 (repair), FLAC",
             "BYE ENDED",
+            "SYNC PREPARE frame 17563410: waiting for Bad",
             "SOLICIT",
             "NACK 263: 0 2; 265 to 276; 288: 0 8 43",
             "REPORT Bad, PLAYING, 44321 ms, lost 321, repaired 320",

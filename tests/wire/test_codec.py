@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from radiosync.audio.format import CHANNELS_MAX, RATE_MAX, RATE_MIN, AudioFormat, SampleFormat
 from radiosync.errors import RemoteProtocolError
 from radiosync.timeline import PlayState, Timeline
-from radiosync.wire import codec
+from radiosync.wire import codec, listener_codec
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.fields import FRAME_MAX, MAGIC, is_intact, sealed
 from radiosync.wire.messages import (
@@ -29,6 +29,8 @@ from radiosync.wire.messages import (
     Report,
     Solicit,
     SongInfo,
+    Sync,
+    SyncPhase,
     extend_seq,
 )
 
@@ -205,6 +207,20 @@ def audios(draw):
 
 
 byes = st.builds(Bye, session=u64, timeline=timelines, reason=st.sampled_from(ByeReason), final_frame=maybe_frames)
+syncs = st.builds(
+    Sync,
+    session=u64,
+    timeline=timelines,
+    phase=st.sampled_from(SyncPhase),
+    target_frame=frames,
+    sync_at=i64,
+    required_ms=u32,
+    slowest_latency_us=u32,
+    buffer_offset_ms=u32,
+    waiting=u16,
+    slowest=text(codec.NAME_MAX),
+    reason=text(codec.TAG_MAX),
+)
 solicits = st.builds(Solicit, session=u64, nonce=u64)
 entries = st.builds(NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX)) | st.builds(
     NackEntry, seq=u32, bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1)
@@ -217,6 +233,12 @@ reports = st.builds(
     listener_id=u64,
     state=st.sampled_from(ListenerState),
     rtt_ns=i64,
+    down_ns=i64,
+    up_ns=i64,
+    echo_at=i64,
+    echo_held_ns=i64,
+    ready_frame=maybe_frames,
+    lead_ms=u32,
     offset_bound_ns=i64,
     sync_error_ns=i64,
     rate_ppb=st.integers(-(1 << 31), (1 << 31) - 1),
@@ -235,6 +257,7 @@ EVERY = {
     "song": songs,
     "audio": audios(),
     "bye": byes,
+    "sync": syncs,
     "solicit": solicits,
     "nack": nacks,
     "report": reports,
@@ -327,7 +350,9 @@ OUT_OF_RANGE = [
     ("audio", 104, b"\0\0", "no symbols"),
     ("audio", 106, (3 + codec.PARITY_MAX).to_bytes(2, "big"), "index beyond all parity"),
     ("audio", 106, (1).to_bytes(2, "big"), "a short payload that is not the last symbol's"),
-    ("report", 32, b"\5", "state"),
+    ("report", 32, b"\6", "state"),
+    ("sync", 44, b"\0", "phase"),
+    ("sync", 48, (FRAME_MAX + 1).to_bytes(8, "big"), "target"),
 ]
 
 
@@ -350,7 +375,7 @@ def test_nack_entries_that_ask_for_nothing_or_too_much_are_refused():
     def nack(*raw):
         return sealed(golden("nack")[:4] + bytes(4) + golden("nack")[8:32] + b"".join(raw))
 
-    entry = codec._NACK_ENTRY.pack
+    entry = listener_codec._NACK_ENTRY.pack
     assert decode(nack(entry(7, codec.NACK_RUN_MAX, 0))).entries == (NackEntry(seq=7, run=codec.NACK_RUN_MAX),)
     for bad in (
         entry(7, 0, 0),
@@ -399,7 +424,7 @@ def test_long_names_are_cut_at_a_whole_character(letter):
     ],
 )
 def test_nothing_that_trips_a_terminal_gets_through(raw, shown):
-    head = golden("report")[: 16 + 16 + 64]
+    head = golden("report")[: 16 + 16 + listener_codec._REPORT.size]
     assert decode(sealed(head[:4] + bytes(4) + head[8:] + bytes([len(raw)]) + raw)).name == shown
 
 

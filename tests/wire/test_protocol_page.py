@@ -11,12 +11,12 @@ import soundfile
 
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
-from radiosync.config import NetworkConfig
-from radiosync.host import listeners
+from radiosync.config import HostConfig, NetworkConfig
+from radiosync.host import announcer, coordinator, listeners
 from radiosync.repair import request, respond
-from radiosync.timeline import PlayState
-from radiosync.wire import codec, fields, messages
-from radiosync.wire.messages import ByeReason, Kind, ListenerState
+from radiosync.timeline import RECORDS_MAX, PlayState
+from radiosync.wire import codec, fields, limits, listener_codec, messages
+from radiosync.wire.messages import ByeReason, Kind, ListenerState, SyncPhase
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "radiosync" / "wire" / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -29,13 +29,15 @@ STRUCTS = {
     "song": codec._SONG,
     "audio": codec._CHUNK,
     "bye": codec._BYE,
-    "ask": codec._ASK,
-    "nack_entry": codec._NACK_ENTRY,
-    "report": codec._REPORT,
+    "sync": codec._SYNC,
+    "ask": listener_codec._ASK,
+    "nack_entry": listener_codec._NACK_ENTRY,
+    "report": listener_codec._REPORT,
 }
 BEGINS = dict.fromkeys(["header", "nack_entry", "flac"], 0) | dict.fromkeys(["timeline", "solicit", "ask"], 16)
-BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye"], 44) | {"report": 32}
-TEXTS = {"announce": [codec.NAME_MAX], "song": [codec.TAG_MAX] * 3, "report": [codec.NAME_MAX]}
+BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye", "sync"], 44) | {"report": 32}
+TEXTS = {"announce": [limits.NAME_MAX], "song": [limits.TAG_MAX] * 3, "report": [limits.NAME_MAX]}
+TEXTS |= {"sync": [limits.NAME_MAX, limits.TAG_MAX]}
 
 
 def rows(mark):
@@ -102,7 +104,7 @@ def test_every_table_is_compared():
     assert marked == set(STRUCTS) | {"solicit", "flac"} == set(BEGINS)
 
 
-@pytest.mark.parametrize("enum", [Kind, PlayState, SampleFormat, Codec, ByeReason, ListenerState])
+@pytest.mark.parametrize("enum", [Kind, PlayState, SampleFormat, Codec, ByeReason, ListenerState, SyncPhase])
 def test_values_are_those_of_the_code(enum):
     assert {name: int(value) for name, value, *_ in rows(f"values: {enum.__name__}")} == {m.name: m.value for m in enum}
 
@@ -114,10 +116,10 @@ def test_who_sends_what():
 
 def test_limits_are_those_of_the_code():
     for name, value, _ in rows("limits"):
-        assert int(value) == next(getattr(m, name) for m in (codec, fields, messages) if hasattr(m, name)), name
+        assert int(value) == next(getattr(m, name) for m in (limits, codec, fields, messages) if hasattr(m, name)), name
 
 
-@pytest.mark.parametrize("name", ["announce", "song", "audio", "bye", "solicit", "nack", "report", "leave"])
+@pytest.mark.parametrize("name", ["announce", "song", "audio", "bye", "sync", "solicit", "nack", "report", "leave"])
 def test_a_decoder_written_from_the_page_reads_the_golden_datagrams(name):
     """Each field is found where the page says, under the name that it has in the code."""
     data, message = golden(name), codec.decode(golden(name))
@@ -195,5 +197,13 @@ def test_the_page_names_no_port_or_time_that_the_code_denies():
         f"less than {respond.GATHER_URGENT_NS / 10**9:g} s left",
         f"within {respond.HOLD_OFF_NS // 10**6} ms",
         f"silent for {listeners.SILENCE_NS // 10**9} s",
+        f"latest {RECORDS_MAX}:",
+        f"every {coordinator.REPEAT_NS / 10**9:g} s while a start is prepared",
+        f"plus {coordinator.SYNC_MARGIN_NS // 10**6} ms or the longest",
+        f"`lead_ms` plus {coordinator.RENDER_MARGIN_NS // 10**6} ms,",
+        f"not longer than {coordinator.START_WAIT_NS // 10**9} s before the first",
+        f"{coordinator.JUMP_WAIT_NS / 10**9:g} s before a resume or a jump",
+        f"to come ({HostConfig().start_lead:g} s by default)",
+        f"{announcer.HURRY_NS / 10**9:g} s apart, when something changes",
     ):
         assert text in PAGE, text

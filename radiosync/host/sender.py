@@ -1,0 +1,195 @@
+"""The sender: chunks from the reader to the network, and again where somebody lacks them.
+
+Music goes before repairs.  Both are paced: music by its own schedule, repairs by budgets in multiples of its rate.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from radiosync.audio.format import AudioFormat
+from radiosync.config import Config
+from radiosync.host.buffers import History, PreBuffer
+from radiosync.host.pacer import Pacer
+from radiosync.host.packetizer import CodedAudio, Packetizer, chunk_frames
+from radiosync.host.transport import Transport
+from radiosync.repair.respond import Address, RepairQueue
+from radiosync.repair.symbols import Chunk
+from radiosync.units import NS_PER_MS, HostNs, MediaFrame, frames_from_ns, ns_from_frames
+from radiosync.wire.codec import encode
+from radiosync.wire.messages import Audio, Nack, extend_seq
+
+HELLO_NS = 150 * NS_PER_MS  # from the first announcement to the first symbol: who waits has joined by then
+SYMBOLS_PER_NACK_MAX = 1024  # of one datagram; an honest listener asks for 600, or for one chunk more
+REPAIRS_PER_S_MIN = 200  # a budget in multiples of a very quiet stream would be nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """Bytes to send: to one listener, or with None to the group; `urgent` ones overtake audio."""
+
+    data: bytes
+    to: Address | None
+    urgent: bool
+
+
+@dataclass(slots=True)
+class SendCounters:
+    """What has been counted since the start."""
+
+    symbols_sent: int = 0
+    repairs_multicast: int = 0
+    repairs_unicast: int = 0
+    chunks_late: int = 0
+    """Chunks dropped because they could not be sent in time."""
+
+
+class Sender:
+    """Keeps the chunks of a session and says which of their symbols to send."""
+
+    def __init__(self, config: Config, audio: AudioFormat, session: int, transport: Transport, now: HostNs) -> None:
+        self._session = session
+        self._transport = transport
+        self._rate = audio.rate
+        self._host = config.host
+        self._buffer_frames = frames_from_ns(config.radio_sync.buffer_ns, audio.rate)
+        self._start_frames = frames_from_ns(config.radio_sync.safety_ns, audio.rate)
+        self.chunk_frames = chunk_frames(audio, config.radio_sync.chunk_ns, config.network.datagram_max)
+        self.packetizer = Packetizer(config.network.datagram_max)
+        self.history = History(frames_from_ns(config.host.linger_ns, audio.rate))
+        self.counters = SendCounters()
+        self.next_seq_sent = 0
+        self._prebuffer = PreBuffer(self._buffer_frames, self.chunk_frames)
+        self._pacer = Pacer(config.host.fill_rate)
+        self._repairs = RepairQueue(REPAIRS_PER_S_MIN, REPAIRS_PER_S_MIN, now)
+        self._audio_from = HostNs(now + min(HELLO_NS, config.host.start_lead_ns // 4))
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def wanted_at(self, now: HostNs) -> HostNs | None:
+        """Return when the next chunk will be wanted from the source; None while nothing moves."""
+        frames = self._prebuffer.frames_until_wanted(self.packetizer.next_frame, self._transport.horizon(now))
+        return self._when_moved(frames, now)
+
+    def add(self, coded: CodedAudio, now: HostNs) -> Chunk:
+        """Take the next stretch of audio."""
+        frame = self.packetizer.next_frame
+        ahead_ns = max(0, ns_from_frames(frame - self._transport.horizon(now), self._rate))
+        play_at = self._transport.play_at(frame, now)
+        chunk = self.packetizer.packetize(coded, self._transport.epoch, play_at, now, ahead_ns)
+        self._prebuffer.add(chunk)
+        per_s = max(REPAIRS_PER_S_MIN, len(chunk.symbols) * self._rate // coded.frames)
+        self._repairs.set_rates(round(per_s * self._host.repair_share), round(per_s * self._host.repair_share_total))
+        return chunk
+
+    def abandon(self) -> None:
+        """Drop what has not been sent, and what was sent for a start that is not made: it will never be heard."""
+        begun, unsent = self._prebuffer.clear()
+        if begun is not None:
+            self.history.add(begun)
+        for seq in self.history.drop_after_epoch(self._transport.newest.epoch):
+            self._repairs.forget(seq)
+        if unsent is not None:
+            self.packetizer.rewind(unsent)
+        self.next_seq_sent = self.packetizer.next_seq
+
+    def ask(self, nack: Nack, source: Address, now: HostNs) -> None:
+        """Note that `source` lacks what `nack` says, as far as an honest listener would ask for at once."""
+        symbols = 0
+        for entry in nack.entries:
+            for chunk in self.history.within(extend_seq(entry.seq, self.next_seq_sent), max(1, entry.run)):
+                everything = (1 << len(chunk.symbols)) - 1
+                bitmap = everything if entry.run else entry.bitmap & everything
+                symbols += bitmap.bit_count()
+                if symbols > SYMBOLS_PER_NACK_MAX:
+                    return
+                header = chunk.header  # its end may belong to the next epoch already
+                lasts_ns = ns_from_frames(header.frames, self._rate)
+                deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
+                self._repairs.ask(header.seq, bitmap, deadline_at, source, now)
+
+    def forget_listener(self, address: Address) -> None:
+        """Drop what `address` alone waits for."""
+        self._repairs.forget_listener(address)
+
+    def expire(self, now: HostNs) -> None:
+        """Forget what can't be heard any more."""
+        due = self._transport.due_frame(now)
+        for chunk in self._prebuffer.drop_late(due):
+            self.counters.chunks_late += 1
+            self.next_seq_sent = chunk.header.seq + 1
+        for seq in self.history.expire(due, self._transport.log.at(now).epoch):
+            self._repairs.forget(seq)
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    def datagrams(self, now: HostNs) -> Iterator[Datagram]:
+        """Give out the symbols that may leave now."""
+        horizon = self._transport.horizon(now)
+        while now >= self._audio_from and self._pacer.granted(now) and (chunk := self._prebuffer.due(horizon)):
+            ahead = chunk.header.first_frame - horizon
+            speed = self._pacer.speed(
+                starting=self._transport.preparation is not None and ahead < self._start_frames,
+                filling=ahead < self._buffer_frames - 2 * self.chunk_frames,
+            )
+            chunk, index, last = self._prebuffer.take_symbol()
+            if last:
+                self.history.add(chunk)
+                self.next_seq_sent = chunk.header.seq + 1
+            spare_ns = ns_from_frames(self._buffer_frames - ahead, self._rate)  # since it came within the buffer
+            chunk_ns = ns_from_frames(chunk.header.frames, self._rate)
+            self._pacer.sent(chunk, chunk_ns, now, due_at=HostNs(now - spare_ns), speed=speed)
+            self.counters.symbols_sent += 1
+            yield self._symbol(chunk, index, None, now, repair=False)
+        while (repair := self._repairs.take(now)) is not None:
+            sent = self.history.get(repair.seq)
+            if sent is None:
+                continue
+            if repair.to is None:
+                self.counters.repairs_multicast += 1
+            else:
+                self.counters.repairs_unicast += 1
+            yield self._symbol(sent, repair.index, repair.to, now, repair=True)
+
+    def next_timeout(self, now: HostNs) -> HostNs | None:
+        """Return when something may be sent next."""
+        frames = self._prebuffer.frames_until_due(self._transport.horizon(now))
+        due_at = None if frames is None else self._when_moved(frames, now)
+        if due_at is not None:
+            due_at = max(due_at, self._pacer.next_at(now), self._audio_from)
+        times = [at for at in (due_at, self._repairs.next_timeout()) if at is not None]
+        return min(times, default=None)
+
+    @property
+    def emptied(self) -> bool:
+        """Whether everything that was made has been sent."""
+        return self._prebuffer.first() is None
+
+    def first_from(self, frame: MediaFrame) -> tuple[int, MediaFrame]:
+        """Return number and first frame of the chunk that `frame` lies in, or the first after it, or the next made."""
+        chunk = self.history.at(frame) or self._prebuffer.first()
+        if chunk is None:
+            return self.packetizer.next_seq, self.packetizer.next_frame
+        return chunk.header.seq, chunk.header.first_frame
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _when_moved(self, frames: int, now: HostNs) -> HostNs | None:
+        """Return when the horizon will have moved by so many frames; None while it does not move."""
+        if frames == 0:
+            return now
+        return self._transport.horizon_reaches(MediaFrame(self._transport.horizon(now) + frames))
+
+    def _symbol(self, chunk: Chunk, index: int, to: Address | None, now: HostNs, *, repair: bool) -> Datagram:
+        if self._transport.newest.playing:  # a pause or a start has moved the chunk's play-at since it was stamped
+            play_at = self._transport.play_at(chunk.header.first_frame, now)
+            if play_at != chunk.header.play_at:
+                chunk.header = replace(chunk.header, play_at=play_at)
+        audio = Audio(
+            session=self._session,
+            timeline=self._transport.newest,
+            chunk=chunk.header,
+            index=index,
+            repair=repair,
+            payload=chunk.symbols[index],
+        )
+        return Datagram(encode(audio), to, False)

@@ -1,0 +1,9 @@
+"""The limits of the protocol, each with its reason."""
+
+DATAGRAM_MAX = 1200  # never fragmented: below IPv6's least MTU of 1280 with headers to spare (RFC 9000 section 14)
+SOLICIT_BYTES = 400  # padded, so that an answer is never more than three times what it answers (RFC 9000 section 8)
+NAME_MAX = 64  # bytes of UTF-8: a name on a screen
+TAG_MAX = 200  # bytes of UTF-8: three of them fit a datagram with room
+NACK_ENTRIES_MAX = 256  # more do not fit a datagram
+NACK_RUN_MAX = 4096  # chunks in one run: beyond any buffer
+PARITY_MAX = 64  # with the source symbols they fit a code over GF(256)
