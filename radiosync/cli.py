@@ -92,7 +92,7 @@ def host(
     )
     place = find_interface(settings.network.interface, settings.network.group)
     console.keep_stderr()
-    music = open_source(source, settings.host, format, console.warn)
+    music = open_source(source, settings, format, console.warn)
     driver = HostDriver(settings, music, place, _host_name(), stats_json)
     network = settings.network
     console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")

@@ -43,11 +43,13 @@ class FileSource:
         rate: int | None = None,
         channels: int | None = None,
         loop: bool = False,
+        ahead: bool = True,
         warn: Warn,
     ) -> None:
         self.songs_skipped = 0
         self._entries = entries
         self._loop = loop
+        self._ahead = ahead
         self._warn = warn
         self._dither = np.random.default_rng(_DITHER_SEED)
         self._next_id = 1
@@ -67,7 +69,7 @@ class FileSource:
         """Return the next `frames_max` frames, fewer only at the end of a song; None after the last song."""
         while self._current is not None:
             player = self._current
-            if not self._is_prepared and player.ends_within(OPEN_AHEAD_S * self.format.rate):
+            if self._ahead and not self._is_prepared and player.ends_within(OPEN_AHEAD_S * self.format.rate):
                 self._prepare()
             samples = player.read(frames_max)
             if len(samples):

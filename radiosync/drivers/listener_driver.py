@@ -167,6 +167,7 @@ class ListenerDriver:
             "sessions": session.sessions_seen,
             "rejected": session.rejected,
             "foreign": session.foreign,
+            "sync_alarms": session.alarm.count,
             "clock_foreign": self._clock_foreign,
             "scheduling": self._scheduling,
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from radiosync.config import HostConfig
+from radiosync.config import Config
 from radiosync.drivers.file_source import FileSource
 from radiosync.drivers.live_source import LiveSource, is_live, pcm_format
 from radiosync.drivers.playlist import expand_sources
@@ -10,11 +10,12 @@ from radiosync.drivers.reader import Source
 from radiosync.errors import SourceError
 
 
-def open_source(values: Sequence[str], config: HostConfig, pcm: str, warn: Callable[[str], None]) -> Source:
+def open_source(values: Sequence[str], settings: Config, pcm: str, warn: Callable[[str], None]) -> Source:
     """Open files, folders and playlists as one list, or one live source; `pcm` is the format of raw samples.
 
     Raises SourceError where that can't be done.
     """
+    config = settings.host
     live = [value for value in values if is_live(value)]
     if not live:
         return FileSource(
@@ -22,6 +23,7 @@ def open_source(values: Sequence[str], config: HostConfig, pcm: str, warn: Calla
             rate=config.rate or None,
             channels=config.channels or None,
             loop=config.loop,
+            ahead=settings.radio_sync.predictive_buffering,
             warn=warn,
         )
     if len(values) > 1:

@@ -43,4 +43,12 @@ class HostGone:
     stopped: bool
 
 
-ListenerEvent = HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAlarmed:
+    """The sync error has gone beyond `sync_tolerance`, or come back."""
+
+    out_of_sync: bool
+    error_ns: int
+
+
+ListenerEvent = SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone

@@ -20,8 +20,11 @@ from radiosync.listener.events import (
     PlaybackStarted,
     SongChanged,
     StreamEnded,
+    SyncAlarmed,
 )
+from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.stream import Stream
+from radiosync.listener.sync import SyncAlarm
 from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame
 from radiosync.wire.codec import decode, encode
@@ -70,6 +73,7 @@ class ListenerSession:
         self._reported: tuple[ListenerState, MediaFrame | None] | None = None
         self._end_told = False
         self._song_id: int | None = None
+        self.alarm = SyncAlarm(config.radio_sync.tolerance_ns)
 
     # --- in ------------------------------------------------------------------------------------------------------
 
@@ -121,6 +125,10 @@ class ListenerSession:
         if song is not None and song.song_id != self._song_id and stream.state(now) is ListenerState.PLAYING:
             self._song_id = song.song_id
             self._events.append(SongChanged(title=song.title, artist=song.artist, album=song.album))
+        playout = stream.playout
+        if isinstance(playout, DevicePlayout) and self.alarm.update(playout.sync_error_ns, now):
+            error_ns = round(playout.sync_error_ns)
+            self._events.append(SyncAlarmed(out_of_sync=self.alarm.raised, error_ns=error_ns))
         silent_ns = now - stream.heard_at
         if silent_ns > SILENT_NS:
             self._discovery.hurry(now)

@@ -8,7 +8,7 @@ this listener has to spare; the rule for being ready stays as it is.
 
 from dataclasses import dataclass
 
-from radiosync.units import NS_PER_MS, NS_PER_US, HostNs, MediaFrame
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, LocalNs, MediaFrame
 from radiosync.wire.messages import Sync
 
 
@@ -32,3 +32,33 @@ def calculate_client_sync(command: Sync, latency_ns: int) -> ClientSync:
         required_ns=command.required_ms * NS_PER_MS,
         start_at=command.sync_at,
     )
+
+
+ALARM_NS = NS_PER_S  # how long an error must stay beyond the tolerance, or within it, to count
+
+
+class SyncAlarm:
+    """Says when a listener falls out of sync, and when it is back.
+
+    An error beyond the tolerance is an alarm once it has stayed for a second: one late stamp is none.
+    """
+
+    def __init__(self, tolerance_ns: int) -> None:
+        self._tolerance_ns = tolerance_ns
+        self._since: LocalNs | None = None
+        self.raised = False
+        self.count = 0
+
+    def update(self, error_ns: float, now: LocalNs) -> bool:
+        """Take in the error at `now`; say whether `raised` has just changed."""
+        if (abs(error_ns) > self._tolerance_ns) == self.raised:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        if now - self._since < ALARM_NS:
+            return False
+        self._since = None
+        self.raised = not self.raised
+        self.count += self.raised
+        return True

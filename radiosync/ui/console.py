@@ -81,6 +81,9 @@ def listener_line(event: listener.ListenerEvent) -> str:
             return f"♪ {song_line(event.title, event.artist, event.album)}"
         case listener.StreamEnded():
             return "the stream has ended; waiting for the next"
+        case listener.SyncAlarmed():
+            error_ms = event.error_ns / NS_PER_MS
+            return f"warning: out of sync by {error_ms:+.1f} ms" if event.out_of_sync else "in sync again"
         case listener.HostGone():
             return f"the host {'said good-bye' if event.stopped else 'is gone'}; waiting for a host"
 

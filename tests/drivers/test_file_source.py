@@ -289,6 +289,23 @@ def test_a_cut_off_file_plays_what_is_there(name: str, tmp_path: Path, warnings:
     assert warnings[0].startswith(str(tmp_path / name))
 
 
+def test_without_predictive_buffering_it_is_opened_when_the_current_has_ended(
+    tmp_path: Path, warnings: Warnings
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros((2_000, 1), np.int16), 8_000, subtype="PCM_16")
+    entries = [Entry(path=tmp_path / "a.wav"), Entry(path=tmp_path / "b.wav")]
+    for ahead in (True, False):
+        source = FileSource(entries, ahead=ahead, warn=warnings.append)
+        source.read(1_000)
+        assert (source._prepared is not None) == ahead
+        heard = 1_000
+        while (block := source.read(700)) is not None:
+            heard += len(block.samples)
+        assert heard == 4_000
+        source.close()
+
+
 def test_a_length_left_open_by_a_writer_to_a_pipe_is_no_fault(tmp_path: Path, warnings: Warnings) -> None:
     write(tmp_path / "a.wav", 1000)
     data = bytearray((tmp_path / "a.wav").read_bytes())
