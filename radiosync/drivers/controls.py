@@ -12,6 +12,7 @@ from typing import Any
 
 from radiosync.drivers.reader import Reader, Source
 from radiosync.host.commands import RESTART_S, Command
+from radiosync.host.listeners import ListenerRow
 from radiosync.host.session import HostSession
 from radiosync.timeline import PlayState
 from radiosync.units import HostNs
@@ -110,27 +111,29 @@ class Controls:
             "buffered_s": round(session.buffered_ns(now) / 1e9, 3),
             "queue": names,
             "current": current,
-            "listeners": [
-                {
-                    "name": row.report.name,
-                    "address": f"{row.address[0]}:{row.address[1]}",
-                    "status": session.listeners.status(row, now).value,
-                    "state": row.report.state.name.lower(),
-                    "latency_ms": round(row.average_ns / 1e6, 3),
-                    "latency_samples_ms": [round(s / 1e6, 3) for s in row.samples_ns],
-                    "down_ms": round(row.report.down_ns / 1e6, 3),
-                    "up_ms": round(row.report.up_ns / 1e6, 3),
-                    "echo_ms": round(row.echo_ns / 1e6, 3),
-                    "sync_error_ns": row.report.sync_error_ns,
-                    "rate_ppm": round(row.report.rate_ppb / 1e3, 3),
-                    "buffer_s": row.report.buffer_ms / 1e3,
-                    "symbols_lost": row.report.symbols_lost,
-                    "symbols_repaired": row.report.symbols_repaired,
-                    "chunks_concealed": row.report.chunks_concealed,
-                    "underruns": row.report.underruns,
-                    "hard_resyncs": row.report.hard_resyncs,
-                    "last_heard_s": round((now - row.last_heard_at) / 1e9, 3),
-                }
-                for row in session.listeners
-            ],
+            "listeners": [listener_values(session, row, now) for row in session.listeners],
         }
+
+
+def listener_values(session: HostSession, row: ListenerRow, now: HostNs) -> dict[str, Any]:
+    """Return what is known of a listener, for a status and for the statistics."""
+    return {
+        "name": row.report.name,
+        "address": f"{row.address[0]}:{row.address[1]}",
+        "status": session.listeners.status(row, now).value,
+        "state": row.report.state.name.lower(),
+        "latency_ms": round(row.average_ns / 1e6, 3),
+        "latency_samples_ms": [round(s / 1e6, 3) for s in row.samples_ns],
+        "down_ms": round(row.report.down_ns / 1e6, 3),
+        "up_ms": round(row.report.up_ns / 1e6, 3),
+        "echo_ms": round(row.echo_ns / 1e6, 3),
+        "sync_error_ns": row.report.sync_error_ns,
+        "rate_ppm": round(row.report.rate_ppb / 1e3, 3),
+        "buffer_s": row.report.buffer_ms / 1e3,
+        "symbols_lost": row.report.symbols_lost,
+        "symbols_repaired": row.report.symbols_repaired,
+        "chunks_concealed": row.report.chunks_concealed,
+        "underruns": row.report.underruns,
+        "hard_resyncs": row.report.hard_resyncs,
+        "last_heard_s": round((now - row.last_heard_at) / 1e9, 3),
+    }

@@ -9,7 +9,7 @@ from radiosync.audio.codec import Codec
 from radiosync.config import Config
 from radiosync.drivers.clocks import MediaClock, local_now
 from radiosync.drivers.control_thread import ControlThread
-from radiosync.drivers.controls import Controls
+from radiosync.drivers.controls import Controls, listener_values
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.live_source import LiveSource
@@ -170,23 +170,6 @@ class HostDriver:
     def _write_stats(self, now: HostNs) -> None:
         session, counters, sent = self.session, self.session.counters, self.session.sender.counters
         rate = session.format.rate
-        listeners = [
-            {
-                "name": row.report.name,
-                "address": f"{row.address[0]}:{row.address[1]}",
-                "status": session.listeners.status(row, now).value,
-                "state": row.report.state.name.lower(),
-                "latency_ms": round(row.average_ns / NS_PER_MS, 3),
-                "latency_samples_ms": [round(s / NS_PER_MS, 3) for s in row.samples_ns],
-                "sync_error_ns": row.report.sync_error_ns,
-                "symbols_lost": row.report.symbols_lost,
-                "symbols_repaired": row.report.symbols_repaired,
-                "chunks_concealed": row.report.chunks_concealed,
-                "buffer_s": row.report.buffer_ms / 1000,
-                "last_heard_s": round((now - row.last_heard_at) / NS_PER_S, 3),
-            }
-            for row in session.listeners
-        ]
         values: dict[str, Any] = {
             "t": now / NS_PER_S,
             "clock_minus_local_ns": self._clock.minus_local_ns,
@@ -207,6 +190,6 @@ class HostDriver:
             "clock_requests": self.clock_requests,
             "send_errors": self._control.send_errors + self._audio.send_errors,
             "history_bytes": session.sender.history.coded_bytes(),
-            "listeners": listeners,
+            "listeners": [listener_values(session, row, now) for row in session.listeners],
         }
         self._stats.write(values)
