@@ -19,7 +19,7 @@ from radiosync import __version__
 from radiosync.drivers.controls import Controls
 from radiosync.host.commands import Command
 
-STOP_POLL_S = 0.1
+STOP_POLL_S = 0.25
 ANSWER_S = 2.0  # the loop turns many times a second; a host that does not is in trouble
 
 

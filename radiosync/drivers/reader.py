@@ -187,7 +187,7 @@ class Reader:
     def _put(self, item: CodedAudio | End | RadiosyncError) -> None:
         while not self._interrupted:
             try:
-                self._ready.put(item, timeout=_WAIT_S / 4)
+                self._ready.put(item, timeout=_WAIT_S)  # a jump makes room, and so ends the wait
             except queue.Full:
                 continue
             with contextlib.suppress(BlockingIOError, OSError):

@@ -18,6 +18,7 @@ from radiosync.units import NS_PER_MS, HostNs, MediaFrame, frames_from_ns, ns_fr
 from radiosync.wire.codec import encode
 from radiosync.wire.messages import Audio, Nack, extend_seq
 
+GATHER_SHARE = 20  # of the buffer: what gathering may cost of a short one
 HELLO_NS = 150 * NS_PER_MS  # from the first announcement to the first symbol: who waits has joined by then
 SYMBOLS_PER_NACK_MAX = 1024  # of one datagram; an honest listener asks for 600, or for one chunk more
 REPAIRS_PER_S_MIN = 200  # a budget in multiples of a very quiet stream would be nothing
@@ -60,6 +61,7 @@ class Sender:
         self.next_seq_sent = 0
         self._prebuffer = PreBuffer(self._buffer_frames, self.chunk_frames)
         self._pacer = Pacer(config.host.fill_rate)
+        self._gather_ns_max = config.radio_sync.buffer_ns // GATHER_SHARE
         self._repairs = RepairQueue(REPAIRS_PER_S_MIN, REPAIRS_PER_S_MIN, now)
         self._audio_from = HostNs(now + min(HELLO_NS, config.host.start_lead_ns // 4))
 
@@ -83,6 +85,7 @@ class Sender:
 
     def abandon(self) -> None:
         """Drop what has not been sent, and what was sent for a start that is not made: it will never be heard."""
+        self._pacer.gather_ns = 0  # what comes now is waited for
         begun, unsent = self._prebuffer.clear()
         if begun is not None:
             self.history.add(begun)
@@ -155,7 +158,8 @@ class Sender:
         frames = self._prebuffer.frames_until_due(self._transport.horizon(now))
         due_at = None if frames is None else self._when_moved(frames, now)
         if due_at is not None:
-            due_at = max(due_at, self._pacer.next_at(now), self._audio_from)
+            gather_ns = min(self._pacer.gather_ns, self._gather_ns_max)
+            due_at = max(due_at, HostNs(self._pacer.next_at(now) + gather_ns), self._audio_from)
         times = [at for at in (due_at, self._repairs.next_timeout()) if at is not None]
         return min(times, default=None)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radiosync.host.pacer import BURST, DATAGRAMS_PER_S_MAX, START_FACTOR, STEADY_SPEED, Pacer
+from radiosync.host.pacer import BURST, DATAGRAMS_PER_S_MAX, GATHER_NS_MAX, GATHERED, START_FACTOR, STEADY_SPEED, Pacer
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 CHUNK_NS = NS_PER_S // 2
@@ -125,3 +125,25 @@ def test_time_in_which_nothing_could_leave_is_not_made_up_for(kit):
     step = round(CHUNK_NS / 44 / STEADY_SPEED)
     pacer.sent(chunk, CHUNK_NS, due_at + step // 2, due_at=due_at, speed=STEADY_SPEED)
     assert pacer.next_at(due_at) == due_at + step
+
+
+def test_a_full_buffer_is_kept_full_with_few_wake_ups(kit):
+    """A loop that comes as late as it may finds four symbols at once, and none is late on average."""
+    pacer, chunk, now, groups = Pacer(4.0), kit.chunk(symbols=44), kit.NOW, []
+    while now < kit.NOW + 10 * NS_PER_S:
+        groups.append(send(pacer, chunk, now, filling=False))
+        now = pacer.next_at(now) + pacer.gather_ns
+    assert set(groups[1:]) == {GATHERED}
+    assert sum(groups) == pytest.approx(10 * 2 * 44 * STEADY_SPEED, abs=GATHERED)
+
+
+def test_who_fills_a_buffer_gathers_nothing(kit):
+    pacer = Pacer(4.0)
+    send(pacer, kit.chunk(symbols=44), kit.NOW, filling=True)
+    assert pacer.gather_ns == 0
+
+
+def test_gathering_is_bounded(kit):
+    pacer = Pacer(4.0)
+    send(pacer, kit.chunk(symbols=2), kit.NOW, filling=False)
+    assert pacer.gather_ns == GATHER_NS_MAX
