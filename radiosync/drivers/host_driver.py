@@ -170,12 +170,13 @@ class HostDriver:
     def _write_stats(self, now: HostNs) -> None:
         session, counters, sent = self.session, self.session.counters, self.session.sender.counters
         rate = session.format.rate
+        newest = session.transport.newest
         values: dict[str, Any] = {
             "t": now / NS_PER_S,
             "clock_minus_local_ns": self._clock.minus_local_ns,
-            "first_play_at": session.transport.newest.play_at(MediaFrame(0), rate),
-            "state": session.transport.newest.state.name.lower(),
-            "timeline_version": session.transport.newest.version,
+            "first_play_at": newest.play_at(MediaFrame(0), rate) if newest.playing else None,
+            "state": newest.state.name.lower(),
+            "timeline_version": newest.version,
             "position_s": session.position_frame(now) / rate,
             "buffered_s": session.buffered_ns(now) / NS_PER_S,
             "datagrams_sent": counters.datagrams_sent,

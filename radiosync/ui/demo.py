@@ -198,7 +198,7 @@ def _heard(folder: Path, name: str) -> Heard:
 
 def _first_play_at(path: Path) -> float:
     """Return when the first frame should have come out, on the machine's clock."""
-    line = _lines(path)[0]
+    line = next(s for s in reversed(_lines(path)) if s["first_play_at"] is not None)
     return float(line["first_play_at"] - line["clock_minus_local_ns"])
 
 
