@@ -203,11 +203,6 @@ class ClockFilter:
         """Return the mean delay above the floors, in ns: how noisy the network and the stamps are."""
         return self._excess_ns
 
-    @property
-    def window_s(self) -> float:
-        """Return how far back the fit looks, in s."""
-        return self._window_s
-
     def _look_for_step(self, exchange: Exchange, newest_at: LocalNs) -> None:
         """Begin anew if `exchange` proves a step that is smaller than the round trip."""
         if self._mapping is None:
