@@ -31,6 +31,7 @@ from radiosync.wire.messages import (
     SongInfo,
     Sync,
     SyncPhase,
+    TierOffer,
 )
 
 FOLDER = Path(__file__).parents[1] / "tests" / "wire" / "golden"
@@ -68,6 +69,10 @@ MESSAGES: dict[str, Message] = {
         nonce=NONCE,
         cookie=COOKIE,
         host_name="Küche",
+        tiers=(
+            TierOffer(tier=1, kbps=555, active=True, next_seq=0x0000_015F),
+            TierOffer(tier=3, kbps=82, active=False, next_seq=0),
+        ),
     ),
     "song": SongInfo(
         session=SESSION,
@@ -93,6 +98,7 @@ MESSAGES: dict[str, Message] = {
             buffer_position_ms=45_250,
             stamped_at=HostNs(STARTED_AT - 42_000_000_000),
             codec=2,
+            tier=1,
             coded_bytes=2_196,
             symbol_bytes=1_090,
             symbols=3,
@@ -122,7 +128,7 @@ MESSAGES: dict[str, Message] = {
         listener_id=LISTENER,
         entries=(
             NackEntry(seq=0x0000_0107, bitmap=0b101),
-            NackEntry(seq=0x0000_0109, run=12),
+            NackEntry(seq=0x0000_0109, run=12, tier=3),
             NackEntry(seq=0x0000_0120, bitmap=1 << 43 | 1 << 8 | 1),
         ),
     ),
@@ -131,6 +137,7 @@ MESSAGES: dict[str, Message] = {
         cookie=COOKIE,
         listener_id=LISTENER,
         state=ListenerState.PLAYING,
+        tier=2,
         rtt_ns=412_345,
         down_ns=250_001,
         up_ns=162_344,
@@ -149,6 +156,7 @@ MESSAGES: dict[str, Message] = {
         chunks_concealed=1,
         underruns=4,
         hard_resyncs=3,
+        jitter_us=1_234,
         name="Bad",
     ),
     "leave": Leave(session=SESSION, cookie=COOKIE, listener_id=LISTENER),

@@ -69,6 +69,12 @@ field(i64, "play_at", "Play at")
 field(u64, "song_frame", "Frame in the song")
 field(u32, "buffer_position_ms", "Buffer position (ms)")
 field(i64, "stamped_at", "Stamped at")
+field(u8, "tier", "Tier")
+field(u8, "tiers", "Qualities beside lossless")
+field(u8, "offer.tier", "Tier")
+field(u8, "offer.active", "Being sent")
+field(u16, "offer.kbps", "kbit/s")
+field(u32, "offer.next_seq", "Sent before")
 field(u8, "codec", "Codec", base.DEC, CODECS)
 field(u32, "coded_bytes", "Coded bytes")
 field(u16, "symbol_bytes", "Symbol bytes")
@@ -109,6 +115,7 @@ field(u32, "chunks_late", "Chunks late")
 field(u32, "chunks_concealed", "Chunks concealed")
 field(u32, "underruns", "Underruns")
 field(u32, "hard_resyncs", "Hard resyncs")
+field(u32, "jitter_us", "Jitter (µs)")
 field(text, "name", "Name", base.UNICODE)
 field(bytes, "padding", "Padding")
 do
@@ -254,6 +261,17 @@ decoders[1] = function(r, tree)
     local _, nonce = r:number(tree, "nonce", 8)
     r:number(tree, "cookie", 8)
     local name = r:text(tree, "host_name", NAME_MAX)
+    local tiers = r:number(tree, "tiers", 1)
+    for _ = 1, r.values.tiers do
+        local sub = tree:add(radiosync, r.tvb(r.position, math.min(8, r:rest())), "Quality")
+        r:number(sub, "offer.tier", 1)
+        r:number(sub, "offer.active", 1)
+        r:number(sub, "offer.kbps", 2)
+        r:number(sub, "offer.next_seq", 4)
+        local v = r.values
+        sub:append_text(string.format(" %d, %d kbit/s%s", v["offer.tier"], v["offer.kbps"],
+            v["offer.active"] ~= 0 and ", being sent" or ""))
+    end
     r:finish()
     local v = r.values
     local answer = nonce:uint64() ~= UInt64(0) and " (answer)" or ""
@@ -285,7 +303,7 @@ decoders[3] = function(r, tree)
     r:number(tree, "buffer_position_ms", 4)
     r:instant(tree, "stamped_at")
     r:number(tree, "codec", 1)
-    r:skip(1)
+    r:number(tree, "tier", 1)
     r:number(tree, "coded_bytes", 4)
     r:number(tree, "symbol_bytes", 2)
     r:number(tree, "symbols", 2)
@@ -302,8 +320,8 @@ decoders[3] = function(r, tree)
         tree:add(f["payload"], r:take(r:rest()))
     end
     local what = v.index >= v.symbols and " (parity)" or ""
-    return string.format("%d, symbol %d of %d%s%s, %s", v.seq, v.index, v.symbols, what,
-        v.flags % 2 == 1 and " (repair)" or "", CODECS[v.codec] or "?")
+    return string.format("%d, symbol %d of %d%s%s, %s%s", v.seq, v.index, v.symbols, what,
+        v.flags % 2 == 1 and " (repair)" or "", CODECS[v.codec] or "?", v.tier > 0 and ", tier " .. v.tier or "")
 end
 
 decoders[4] = function(r, tree)
@@ -348,6 +366,7 @@ decoders[17] = function(r, tree)
         local sub = tree:add(radiosync, r.tvb(start), "Missing")
         r:number(sub, "seq", 4)
         r:number(sub, "run", 2)
+        r:number(sub, "tier", 1)
         r:number(sub, "bitmap_bytes", 1)
         local v, said = r.values, nil
         if v.bitmap_bytes > 0 then
@@ -363,6 +382,7 @@ decoders[17] = function(r, tree)
         else
             said = v.run > 1 and string.format("%d to %d", v.seq, v.seq + v.run - 1) or tostring(v.seq)
         end
+        said = said .. (v.tier > 0 and " of tier " .. v.tier or "")
         sub:set_len(r.position - start)
         sub:append_text(": " .. said)
         count = count + 1
@@ -376,7 +396,8 @@ end
 decoders[18] = function(r, tree)
     ask(r, tree)
     r:number(tree, "state", 1)
-    r:skip(3)
+    r:number(tree, "tier", 1)
+    r:skip(2)
     for _, name in ipairs({ "rtt_ns", "down_ns", "up_ns" }) do
         tree:add(f[name], r:take(8))
     end
@@ -390,7 +411,7 @@ decoders[18] = function(r, tree)
     tree:add(f["rate_ppb"], r:take(4))
     for _, name in ipairs({
         "buffer_ms", "symbols_received", "symbols_lost", "symbols_repaired", "chunks_late", "chunks_concealed",
-        "underruns", "hard_resyncs",
+        "underruns", "hard_resyncs", "jitter_us",
     }) do
         r:number(tree, name, 4)
     end

@@ -244,6 +244,7 @@ class ListenerSession:
             cookie=stream.cookie,
             listener_id=self._listener_id,
             state=state,
+            tier=0,
             rtt_ns=stream.rtt_ns,
             down_ns=down_ns,
             up_ns=up_ns,
@@ -262,6 +263,7 @@ class ListenerSession:
             chunks_concealed=stream.chunks_concealed,
             underruns=playout.underruns if playout is not None else 0,
             hard_resyncs=playout.hard_resyncs if playout is not None else 0,
+            jitter_us=0,
             name=self.name,
         )
         self._out.append(Datagram(encode(report), stream.control_address))

@@ -37,6 +37,7 @@ from radiosync.wire.limits import (
     PARITY_MAX,
     SOLICIT_BYTES,
     TAG_MAX,
+    TIERS_MAX,
 )
 from radiosync.wire.listener_codec import NACK_OVERHEAD, nack_entry_bytes
 from radiosync.wire.messages import (
@@ -55,6 +56,7 @@ from radiosync.wire.messages import (
     SongInfo,
     Sync,
     SyncPhase,
+    TierOffer,
 )
 
 __all__ = [
@@ -73,8 +75,9 @@ __all__ = [
     "nack_entry_bytes",
 ]
 
-_CHUNK = struct.Struct("!IIQIqIQIqBxIHHHBx")
+_CHUNK = struct.Struct("!IIQIqIQIqBBIHHHBx")
 _ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQ")
+_TIER = struct.Struct("!BBHI")
 _SONG = struct.Struct("!IQQ")
 _BYE = struct.Struct("!B7xQ")
 _SYNC = struct.Struct("!B3xQqIIIH")
@@ -136,7 +139,17 @@ def _encode_announce(m: Announce) -> bytes:
         m.nonce,
         m.cookie,
     )
-    return pack_head(Kind.ANNOUNCE, m.session) + pack_timeline(m.timeline) + fixed + pack_text(m.host_name, NAME_MAX)
+    tiers = [_TIER.pack(t.tier, t.active, min(t.kbps, 0xFFFF), t.next_seq & U32) for t in m.tiers]
+    return b"".join(
+        (
+            pack_head(Kind.ANNOUNCE, m.session),
+            pack_timeline(m.timeline),
+            fixed,
+            pack_text(m.host_name, NAME_MAX),
+            bytes([len(tiers)]),
+            *tiers,
+        )
+    )
 
 
 def _decode_announce(session: int, r: Reader) -> Announce:
@@ -144,6 +157,10 @@ def _decode_announce(session: int, r: Reader) -> Announce:
     (sent_at, rate, channels, sample, control_port, clock_port, chunk_frames, play_seq, play_frame, next_seq, final,
      buffer_ms, buffered_ms, song_id, nonce, cookie) = r.take(_ANNOUNCE)  # fmt: skip
     name = r.text(NAME_MAX)
+    (count,) = r.bytes(1)
+    if count >= TIERS_MAX:
+        raise RemoteProtocolError(f"{count} offers of tiers")
+    tiers = tuple(_take_tier(r) for _ in range(count))
     r.end()
     if not (control_port and clock_port and chunk_frames):
         raise RemoteProtocolError("announcement with a port or chunk size of 0")
@@ -165,7 +182,15 @@ def _decode_announce(session: int, r: Reader) -> Announce:
         nonce=nonce,
         cookie=cookie,
         host_name=name,
+        tiers=tiers,
     )
+
+
+def _take_tier(r: Reader) -> TierOffer:
+    tier, active, kbps, next_seq = r.take(_TIER)
+    if not 0 < tier < TIERS_MAX:
+        raise RemoteProtocolError(f"offer of tier {tier}")
+    return TierOffer(tier=tier, kbps=kbps, active=bool(active), next_seq=next_seq)
 
 
 def _encode_song(m: SongInfo) -> bytes:
@@ -263,6 +288,7 @@ def pack_chunk(c: ChunkHeader, index: int, repair: bool) -> bytes:
         clip32(c.buffer_position_ms),
         c.stamped_at,
         c.codec,
+        c.tier,
         c.coded_bytes,
         c.symbol_bytes,
         c.symbols,
@@ -282,8 +308,8 @@ def _encode_audio(m: Audio) -> bytes:
 
 def _decode_audio(session: int, r: Reader) -> Audio:
     timeline = r.timeline()
-    (seq, epoch, first_frame, frames, play_at, song_id, song_frame, buffer_position_ms, stamped_at, codec, coded_bytes,
-     symbol_bytes, symbols, index, flags) = r.take(_CHUNK)  # fmt: skip
+    (seq, epoch, first_frame, frames, play_at, song_id, song_frame, buffer_position_ms, stamped_at, codec, tier,
+     coded_bytes, symbol_bytes, symbols, index, flags) = r.take(_CHUNK)  # fmt: skip
     payload = r.bytes(len(r.data) - r.position)
     if not (1 <= symbols <= SYMBOLS_MAX and index < symbols + PARITY_MAX and 1 <= symbol_bytes <= SYMBOL_BYTES_MAX):
         raise RemoteProtocolError(f"symbol {index} of {symbols} with {symbol_bytes} bytes")
@@ -291,8 +317,8 @@ def _decode_audio(session: int, r: Reader) -> Audio:
         raise RemoteProtocolError(f"{coded_bytes} bytes are not {symbols} symbols of {symbol_bytes}")
     if len(payload) != (symbol_bytes if index != symbols - 1 else coded_bytes - index * symbol_bytes):
         raise RemoteProtocolError(f"payload of {len(payload)} bytes")
-    if not frames:
-        raise RemoteProtocolError("chunk without frames")
+    if not frames or tier >= TIERS_MAX:
+        raise RemoteProtocolError(f"chunk of {frames} frames in tier {tier}")
     chunk = ChunkHeader(
         seq=seq,
         epoch=epoch,
@@ -304,6 +330,7 @@ def _decode_audio(session: int, r: Reader) -> Audio:
         buffer_position_ms=buffer_position_ms,
         stamped_at=HostNs(stamped_at),
         codec=codec,
+        tier=tier,
         coded_bytes=coded_bytes,
         symbol_bytes=symbol_bytes,
         symbols=symbols,

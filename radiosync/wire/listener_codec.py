@@ -15,7 +15,7 @@ from radiosync.wire.fields import (
     pack_head,
     pack_text,
 )
-from radiosync.wire.limits import NACK_ENTRIES_MAX, NACK_RUN_MAX, NAME_MAX, SOLICIT_BYTES
+from radiosync.wire.limits import NACK_ENTRIES_MAX, NACK_RUN_MAX, NAME_MAX, SOLICIT_BYTES, TIERS_MAX
 from radiosync.wire.messages import (
     SYMBOLS_MAX,
     Kind,
@@ -29,8 +29,8 @@ from radiosync.wire.messages import (
 
 _SOLICIT = struct.Struct("!Q")
 _ASK = struct.Struct("!QQ")
-_NACK_ENTRY = struct.Struct("!IHB")
-_REPORT = struct.Struct("!B3xqqqqqQIqqiIIIIIIII")
+_NACK_ENTRY = struct.Struct("!IHBB")
+_REPORT = struct.Struct("!BB2xqqqqqQIqqiIIIIIIIII")
 
 
 def encode_solicit(m: Solicit) -> bytes:
@@ -52,7 +52,7 @@ def encode_nack(m: Nack) -> bytes:
     parts = [pack_head(Kind.NACK, m.session), _ASK.pack(m.cookie, m.listener_id)]
     for e in m.entries:
         bitmap = b"" if e.run else e.bitmap.to_bytes((e.bitmap.bit_length() + 7) // 8, "little")
-        parts.append(_NACK_ENTRY.pack(e.seq & U32, e.run, len(bitmap)) + bitmap)
+        parts.append(_NACK_ENTRY.pack(e.seq & U32, e.run, e.tier, len(bitmap)) + bitmap)
     return b"".join(parts)
 
 
@@ -69,11 +69,13 @@ def decode_nack(session: int, r: Reader) -> Nack:
     cookie, listener_id = r.take(_ASK)
     entries: list[NackEntry] = []
     while r.position < len(r.data):
-        seq, run, length = r.take(_NACK_ENTRY)
+        seq, run, tier, length = r.take(_NACK_ENTRY)
         bitmap = int.from_bytes(r.bytes(length), "little")
         if bool(run) == bool(bitmap) or run > NACK_RUN_MAX or bitmap.bit_length() > SYMBOLS_MAX:
             raise RemoteProtocolError("NACK entry that asks for nothing or too much")
-        entries.append(NackEntry(seq=seq, run=run, bitmap=bitmap))
+        if tier >= TIERS_MAX:
+            raise RemoteProtocolError(f"NACK entry for tier {tier}")
+        entries.append(NackEntry(seq=seq, run=run, bitmap=bitmap, tier=tier))
         if len(entries) > NACK_ENTRIES_MAX:
             raise RemoteProtocolError("too many NACK entries")
     return Nack(session=session, cookie=cookie, listener_id=listener_id, entries=tuple(entries))
@@ -83,6 +85,7 @@ def encode_report(m: Report) -> bytes:
     """Return the datagram of a report, not yet sealed."""
     fixed = _REPORT.pack(
         m.state,
+        m.tier,
         clip_signed(m.rtt_ns, 64),
         clip_signed(m.down_ns, 64),
         clip_signed(m.up_ns, 64),
@@ -104,6 +107,7 @@ def encode_report(m: Report) -> bytes:
                 m.chunks_concealed,
                 m.underruns,
                 m.hard_resyncs,
+                m.jitter_us,
             ),
         ),
     )
@@ -113,15 +117,18 @@ def encode_report(m: Report) -> bytes:
 def decode_report(session: int, r: Reader) -> Report:
     """Read a report."""
     cookie, listener_id = r.take(_ASK)
-    (state, rtt_ns, down_ns, up_ns, echo_at, echo_held_ns, ready_frame, lead_ms, bound_ns, error_ns, rate_ppb,
-     buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs) = r.take(_REPORT)  # fmt: skip
+    (state, tier, rtt_ns, down_ns, up_ns, echo_at, echo_held_ns, ready_frame, lead_ms, bound_ns, error_ns, rate_ppb,
+     buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs, jitter_us) = r.take(_REPORT)  # fmt: skip
     name = r.text(NAME_MAX)
     r.end()
+    if tier >= TIERS_MAX:
+        raise RemoteProtocolError(f"report of tier {tier}")
     return Report(
         session=session,
         cookie=cookie,
         listener_id=listener_id,
         state=ListenerState(state),
+        tier=tier,
         rtt_ns=rtt_ns,
         down_ns=down_ns,
         up_ns=up_ns,
@@ -140,6 +147,7 @@ def decode_report(session: int, r: Reader) -> Report:
         chunks_concealed=concealed,
         underruns=underruns,
         hard_resyncs=resyncs,
+        jitter_us=jitter_us,
         name=name,
     )
 

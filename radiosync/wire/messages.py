@@ -46,6 +46,8 @@ class ListenerState(IntEnum):
     PLAYING = 3
     ENDED = 4
     PAUSED = 5
+    MUTED = 6
+    """It has run dry, keeps silent, and comes back by itself when it holds enough."""
 
 
 class SyncPhase(IntEnum):
@@ -55,6 +57,20 @@ class SyncPhase(IntEnum):
     """Get ready to play from the target on, and say so."""
     GO = 2
     """Play from the target on at the instant given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierOffer:
+    """A lower quality of the same stream: the same chunks, coded smaller, sent to a group of its own."""
+
+    tier: int
+    """Its number, which is also what its group's address is further on than the stream's; lossless is 0."""
+    kbps: int
+    """What it takes of the network, in kbit/s."""
+    active: bool
+    """Whether it is being sent; a listener that reports or asks for it makes it so."""
+    next_seq: int
+    """All symbols of every chunk before this one have been sent in this quality; 0 while it is not being sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +103,8 @@ class Announce:
     cookie: int = 0
     """Proof of a listener's address, in an answer to a solicitation."""
     host_name: str = ""
+    tiers: tuple[TierOffer, ...] = ()
+    """What the host can send beside lossless, the best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +138,8 @@ class ChunkHeader:
     stamped_at: HostNs
     """When it was added."""
     codec: int
+    tier: int = 0
+    """The quality; every tier has the same chunks."""
     coded_bytes: int
     symbol_bytes: int
     symbols: int
@@ -187,6 +207,7 @@ class NackEntry:
     seq: int
     run: int = 0
     bitmap: int = 0
+    tier: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +228,8 @@ class Report:
     cookie: int
     listener_id: int
     state: ListenerState
+    tier: int = 0
+    """The quality that it wants to be sent."""
     rtt_ns: int
     down_ns: int
     """How long a datagram takes from host to listener, by the listener's estimate of the clocks."""
@@ -232,6 +255,8 @@ class Report:
     chunks_concealed: int
     underruns: int
     hard_resyncs: int
+    jitter_us: int = 0
+    """How unevenly datagrams arrive (RFC 3550 section 6.4.1)."""
     name: str
 
 

@@ -175,11 +175,11 @@ def test_the_summary_says_what_matters(tmp_path):
         [
             "ANNOUNCE Küche (answer), 44100 Hz, 2 ch, due 263, sent before 352",
             "SONG 5: Für Elise, Ludwig van Beethoven",
-            "AUDIO 263, symbol 2 of 3 (repair), FLAC",
+            "AUDIO 263, symbol 2 of 3 (repair), FLAC, tier 1",
             "BYE ENDED",
             "SYNC PREPARE frame 17563410: waiting for Bad",
             "SOLICIT",
-            "NACK 263: 0 2; 265 to 276; 288: 0 8 43",
+            "NACK 263: 0 2; 265 to 276 of tier 3; 288: 0 8 43",
             "REPORT Bad, PLAYING, 44321 ms, lost 321, repaired 320",
             "LEAVE",
         ],

@@ -31,6 +31,7 @@ from radiosync.wire.messages import (
     SongInfo,
     Sync,
     SyncPhase,
+    TierOffer,
     extend_seq,
 )
 
@@ -90,8 +91,8 @@ def test_every_truncation_and_every_extension_is_refused(name):
         if length >= 8:  # and where somebody computes a right CRC over it
             short = sealed(whole[:4] + bytes(4) + whole[8:length])
             # A NACK with fewer entries is a NACK.
-            if name == "nack" and length in (32, 40, 47):
-                assert len(decode(short).entries) == {32: 0, 40: 1, 47: 2}[length]
+            if name == "nack" and length in (32, 41, 49):
+                assert len(decode(short).entries) == {32: 0, 41: 1, 49: 2}[length]
                 continue
             with pytest.raises(RemoteProtocolError):
                 decode(short)
@@ -127,6 +128,7 @@ u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64)
 i64 = st.integers(-(1 << 63), (1 << 63) - 1)
 frames = st.integers(0, FRAME_MAX)
 maybe_frames = st.none() | frames
+tiers = st.integers(0, codec.TIERS_MAX - 1)
 
 
 def text(bytes_max):
@@ -159,6 +161,10 @@ announces = st.builds(
     nonce=u64,
     cookie=u64,
     host_name=text(codec.NAME_MAX),
+    tiers=st.lists(
+        st.builds(TierOffer, tier=st.integers(1, codec.TIERS_MAX - 1), kbps=u16, active=st.booleans(), next_seq=u32),
+        max_size=codec.TIERS_MAX - 1,
+    ).map(tuple),
 )
 songs = st.builds(
     SongInfo,
@@ -191,6 +197,7 @@ def audios(draw):
         buffer_position_ms=draw(u32),
         stamped_at=draw(i64),
         codec=draw(u8),
+        tier=draw(tiers),
         coded_bytes=(symbols - 1) * symbol_bytes + last,
         symbol_bytes=symbol_bytes,
         symbols=symbols,
@@ -222,8 +229,8 @@ syncs = st.builds(
     reason=text(codec.TAG_MAX),
 )
 solicits = st.builds(Solicit, session=u64, nonce=u64)
-entries = st.builds(NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX)) | st.builds(
-    NackEntry, seq=u32, bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1)
+entries = st.builds(NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX), tier=tiers) | st.builds(
+    NackEntry, seq=u32, bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1), tier=tiers
 )
 nacks = st.builds(Nack, session=u64, cookie=u64, listener_id=u64, entries=st.lists(entries, max_size=40).map(tuple))
 reports = st.builds(
@@ -232,6 +239,7 @@ reports = st.builds(
     cookie=u64,
     listener_id=u64,
     state=st.sampled_from(ListenerState),
+    tier=tiers,
     rtt_ns=i64,
     down_ns=i64,
     up_ns=i64,
@@ -245,7 +253,7 @@ reports = st.builds(
     **dict.fromkeys(
         [
             *("buffer_ms", "symbols_received", "symbols_lost", "symbols_repaired", "chunks_late", "chunks_concealed"),
-            *("underruns", "hard_resyncs"),
+            *("underruns", "hard_resyncs", "jitter_us"),
         ],
         u32,
     ),
@@ -350,7 +358,12 @@ OUT_OF_RANGE = [
     ("audio", 104, b"\0\0", "no symbols"),
     ("audio", 106, (3 + codec.PARITY_MAX).to_bytes(2, "big"), "index beyond all parity"),
     ("audio", 106, (1).to_bytes(2, "big"), "a short payload that is not the last symbol's"),
-    ("report", 32, b"\6", "state"),
+    ("report", 32, b"\7", "state"),
+    ("report", 33, b"\x08", "tier"),
+    ("audio", 97, b"\x08", "tier"),
+    ("announce", 125, b"\x08", "number of offers"),
+    ("announce", 126, b"\0", "offer of lossless"),
+    ("announce", 126, b"\x08", "offer of no tier"),
     ("sync", 44, b"\0", "phase"),
     ("sync", 48, (FRAME_MAX + 1).to_bytes(8, "big"), "target"),
 ]
@@ -376,18 +389,19 @@ def test_nack_entries_that_ask_for_nothing_or_too_much_are_refused():
         return sealed(golden("nack")[:4] + bytes(4) + golden("nack")[8:32] + b"".join(raw))
 
     entry = listener_codec._NACK_ENTRY.pack
-    assert decode(nack(entry(7, codec.NACK_RUN_MAX, 0))).entries == (NackEntry(seq=7, run=codec.NACK_RUN_MAX),)
+    assert decode(nack(entry(7, codec.NACK_RUN_MAX, 0, 0))).entries == (NackEntry(seq=7, run=codec.NACK_RUN_MAX),)
     for bad in (
-        entry(7, 0, 0),
-        entry(7, 0, 2) + b"\0\0",
-        entry(7, 1, 1) + b"\1",
-        entry(7, codec.NACK_RUN_MAX + 1, 0),
-        entry(7, 0, 25) + bytes(24) + b"\1",
-        entry(7, 0, 3) + b"\1\1",
+        entry(7, 0, 0, 0),
+        entry(7, 1, codec.TIERS_MAX, 0),
+        entry(7, 0, 0, 2) + b"\0\0",
+        entry(7, 1, 0, 1) + b"\1",
+        entry(7, codec.NACK_RUN_MAX + 1, 0, 0),
+        entry(7, 0, 0, 25) + bytes(24) + b"\1",
+        entry(7, 0, 0, 3) + b"\1\1",
     ):
         with pytest.raises(RemoteProtocolError):
             decode(nack(bad))
-    one = entry(7, 1, 0)
+    one = entry(7, 1, 0, 0)
     assert len(decode(nack(one * codec.NACK_ENTRIES_MAX)).entries) == codec.NACK_ENTRIES_MAX
     with pytest.raises(RemoteProtocolError, match="too many"):
         decode(nack(one * (codec.NACK_ENTRIES_MAX + 1)))

@@ -26,6 +26,7 @@ STRUCTS = {
     "header": fields.HEADER,
     "timeline": fields.TIMELINE,
     "announce": codec._ANNOUNCE,
+    "tier_offer": codec._TIER,
     "song": codec._SONG,
     "audio": codec._CHUNK,
     "bye": codec._BYE,
@@ -34,7 +35,8 @@ STRUCTS = {
     "nack_entry": listener_codec._NACK_ENTRY,
     "report": listener_codec._REPORT,
 }
-BEGINS = dict.fromkeys(["header", "nack_entry", "flac"], 0) | dict.fromkeys(["timeline", "solicit", "ask"], 16)
+BEGINS = dict.fromkeys(["header", "nack_entry", "flac", "tier_offer"], 0)
+BEGINS |= dict.fromkeys(["timeline", "solicit", "ask"], 16)
 BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye", "sync"], 44) | {"report": 32}
 TEXTS = {"announce": [limits.NAME_MAX], "song": [limits.TAG_MAX] * 3, "report": [limits.NAME_MAX]}
 TEXTS |= {"sync": [limits.NAME_MAX, limits.TAG_MAX]}
@@ -149,12 +151,12 @@ def test_a_decoder_written_from_the_page_reads_the_golden_datagrams(name):
 def test_the_bitmap_is_laid_out_as_the_page_says():
     data, position, entries = golden("nack"), 32, []
     while position < len(data):
-        seq, run, count = layout("nack_entry").unpack_from(data, position)
-        raw = data[position + 7 : position + 7 + count]
+        seq, run, tier, count = layout("nack_entry").unpack_from(data, position)
+        raw = data[position + 8 : position + 8 + count]
         bits = [i for i in range(8 * count) if raw[i // 8] >> i % 8 & 1]
-        entries.append((seq, run, sum(1 << i for i in bits)))
-        position += 7 + count
-    assert entries == [(e.seq, e.run, e.bitmap) for e in codec.decode(data).entries]
+        entries.append((seq, run, tier, sum(1 << i for i in bits)))
+        position += 8 + count
+    assert entries == [(e.seq, e.run, e.tier, e.bitmap) for e in codec.decode(data).entries]
 
 
 def test_the_example_is_the_golden_datagram():
