@@ -35,6 +35,8 @@ class ListenerRow:
     """The latest round trips."""
     last_heard_at: HostNs
     report: Report
+    first_seq: int = 0
+    """The first chunk that was sent after it came."""
     nacks: int = 0
     average_ns: int = 0
     """The rolling average of the samples."""

@@ -1,6 +1,7 @@
 """The sender: chunks from the reader to the network, and again where somebody lacks them.
 
-Music goes before repairs.  Both are paced: music by its own schedule, repairs by budgets in multiples of its rate.
+Music goes before repairs, and these before backfill.  All are paced: music by its own schedule, the others by budgets
+in multiples of its rate.
 """
 
 from collections.abc import Iterator
@@ -95,8 +96,11 @@ class Sender:
             self.packetizer.rewind(unsent)
         self.next_seq_sent = self.packetizer.next_seq
 
-    def ask(self, nack: Nack, source: Address, now: HostNs) -> None:
-        """Note that `source` lacks what `nack` says, as far as an honest listener would ask for at once."""
+    def ask(self, nack: Nack, source: Address, now: HostNs, *, first_seq: int) -> None:
+        """Note that `source`, which came before chunk `first_seq` was sent, lacks what `nack` says.
+
+        As far as an honest listener would ask for at once.
+        """
         symbols = 0
         for entry in nack.entries:
             for chunk in self.history.within(extend_seq(entry.seq, self.next_seq_sent), max(1, entry.run)):
@@ -108,7 +112,7 @@ class Sender:
                 header = chunk.header  # its end may belong to the next epoch already
                 lasts_ns = ns_from_frames(header.frames, self._rate)
                 deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
-                self._repairs.ask(header.seq, bitmap, deadline_at, source, now)
+                self._repairs.ask(header.seq, bitmap, deadline_at, source, now, backfill=header.seq < first_seq)
 
     def forget_listener(self, address: Address) -> None:
         """Drop what `address` alone waits for."""

@@ -198,12 +198,12 @@ class HostSession:
     # --- out -----------------------------------------------------------------------------------------------------
 
     def datagrams_to_send(self, now: HostNs) -> Iterator[Datagram]:
-        """Give out what may leave now, the urgent first: answers and announcements, then music, then repairs."""
-        while self._urgent:
-            yield self._counted(self._urgent.popleft())
+        """Give out what may leave now, the urgent first: answers, orders, announcements; music; repairs; backfill."""
         if self._announcer.due(now):
             for data in self._announcer.announcements(self._state(now), now):
-                yield self._counted(Datagram(data, None, True))
+                self._urgent.append(Datagram(data, None, True))
+        while self._urgent:
+            yield self._counted(self._urgent.popleft())
         emptied = self.sender.emptied
         for datagram in self.sender.datagrams(now):
             yield self._counted(datagram)
@@ -337,16 +337,20 @@ class HostSession:
     def _receive_nack(self, nack: Nack, source: Address, now: HostNs) -> None:
         self.counters.nacks_received += 1
         row = self.listeners.get(source)
+        first_seq = self.sender.next_seq_sent  # who has not reported yet has just come
         if row is not None:
             row.nacks += 1
             row.last_heard_at = now
-        self.sender.ask(nack, source, now)
+            first_seq = row.first_seq
+        self.sender.ask(nack, source, now, first_seq=first_seq)
 
     def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
         known = self.listeners.get(source)
         is_new = known is None or known.report.listener_id != report.listener_id
         self.listeners.heard(source, report, now)
-        if is_new and self.listeners.get(source) is not None:
+        row = self.listeners.get(source)
+        if is_new and row is not None:
+            row.first_seq = self.sender.next_seq_sent
             self._events.append(ListenerJoined(name=report.name, address=source))
 
     def _watch_listeners(self, now: HostNs) -> None:

@@ -3,19 +3,23 @@
 - Requests for a symbol are gathered for a short window; what several listeners ask for is multicast once, what one
   asks for goes to it alone (RFC 5740 section 5.4; a unicast frame is also acknowledged on Wi-Fi, RFC 9119).
 - A repeat within the hold-off is ignored: the answer is probably on its way (Aeron's linger).
-- The earliest play-at first, and nothing that can't arrive in time.
+- The earliest play-at first, and nothing that can't arrive in time.  But what was lost goes before backfill, which
+  is what was sent before its listener came, unless the backfill is due soon: a joiner, who wants a whole buffer, holds
+  up nobody's repairs, and needs no more than to be ahead of its own play position.
 - Token buckets bound what one listener and what all of them together can make the host send.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from radiosync.repair.budget import TokenBucket
-from radiosync.units import NS_PER_MS, HostNs
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 
 Address = tuple[str, int]
 
 GATHER_NS = 20 * NS_PER_MS  # the aggregation window; half a NACK tick
 GATHER_URGENT_NS = 500 * NS_PER_MS  # with less time than this to play-at, nothing is gathered
+SOON_NS = 5 * NS_PER_S  # what is due so soon goes by its play-at alone: in less, several rounds of asking don't fit
 HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's lateness; asking again takes longer
 SYMBOLS_PENDING_MAX = 16_384  # three times the whole buffer of a stereo stream
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue that could send nothing: a look costs up to 1 ms
@@ -34,7 +38,10 @@ class _Pending:
 @dataclass(slots=True)
 class _ChunkRepairs:
     deadline_at: HostNs
-    pending: dict[int, _Pending] = field(default_factory=dict)
+    lost: dict[int, _Pending] = field(default_factory=dict)
+    """By index, what somebody asked for who was there when it was sent ..."""
+    backfill: dict[int, _Pending] = field(default_factory=dict)
+    """... and what only those who came later did."""
     sent: dict[tuple[int, Address | None], HostNs] = field(default_factory=dict)
 
 
@@ -70,8 +77,13 @@ class RepairQueue:
         for bucket in self._each.values():
             bucket.rate_per_s = each_per_s
 
-    def ask(self, seq: int, bitmap: int, deadline_at: HostNs, by: Address, now: HostNs) -> None:
-        """Note that `by` lacks the symbols in `bitmap` of chunk `seq`, which is due at `deadline_at`."""
+    def ask(
+        self, seq: int, bitmap: int, deadline_at: HostNs, by: Address, now: HostNs, *, backfill: bool = False
+    ) -> None:
+        """Note that `by` lacks the symbols in `bitmap` of chunk `seq`, which is due at `deadline_at`.
+
+        `backfill` says that the chunk was sent before `by` came.
+        """
         chunk = self._chunks.get(seq)
         if chunk is None:
             chunk = self._chunks[seq] = _ChunkRepairs(deadline_at)
@@ -79,15 +91,18 @@ class RepairQueue:
         while bitmap:
             index = (bitmap & -bitmap).bit_length() - 1
             bitmap &= bitmap - 1
-            waiting = chunk.pending.get(index)
+            waiting = chunk.lost.get(index) or chunk.backfill.get(index)
             if waiting is not None:
                 waiting.by.add(by)
+                if not backfill and index in chunk.backfill:
+                    chunk.lost[index] = chunk.backfill.pop(index)
             elif self._held_off(chunk, index, by, now):
                 self.repeats_ignored += 1
             elif self._count >= SYMBOLS_PENDING_MAX:
                 self.overflows += 1  # the asker will ask again
             else:
-                waiting = chunk.pending[index] = _Pending(now, {by})
+                waiting = _Pending(now, {by})
+                (chunk.backfill if backfill else chunk.lost)[index] = waiting
                 self._count += 1
                 self._next_at = min(self._next_at, self._gathered_at(chunk, waiting))
 
@@ -101,23 +116,35 @@ class RepairQueue:
         if now < self._next_at:
             return None
         if self._total.available(now):
-            for seq in sorted(self._chunks):
+            for seq, pending in self._in_order(now):
                 chunk = self._chunks[seq]
-                if chunk.deadline_at <= now:
-                    self._drop_pending(chunk)
-                for index, waiting in chunk.pending.items():
+                for index, waiting in pending.items():
                     if self._gathered_at(chunk, waiting) > now:
                         continue
                     to = next(iter(waiting.by)) if len(waiting.by) == 1 else None
                     if to is not None and not self._bucket(to, now).take(now):
                         continue
                     self._total.take(now)
-                    del chunk.pending[index]
+                    del pending[index]
                     self._count -= 1
                     chunk.sent[index, to] = now
                     return Repair(seq=seq, index=index, to=to)
         self._next_at = HostNs(now + IDLE_NS)
         return None
+
+    def _in_order(self, now: HostNs) -> Iterator[tuple[int, dict[int, _Pending]]]:
+        """Yield the chunks' symbols that are waited for, the most urgent first; drop those that come too late."""
+        later: list[tuple[int, dict[int, _Pending]]] = []
+        for seq in sorted(self._chunks):
+            chunk = self._chunks[seq]
+            if chunk.deadline_at <= now:
+                self._drop_pending(chunk)
+            yield seq, chunk.lost
+            if chunk.deadline_at - now <= SOON_NS:
+                yield seq, chunk.backfill
+            elif chunk.backfill:
+                later.append((seq, chunk.backfill))
+        yield from later
 
     def next_timeout(self) -> HostNs | None:
         """Return when `take` may have something, or None while nobody waits."""
@@ -127,19 +154,21 @@ class RepairQueue:
         """Drop everything about chunk `seq`: it has left the history."""
         chunk = self._chunks.pop(seq, None)
         if chunk is not None:
-            self._count -= len(chunk.pending)
+            self._drop_pending(chunk)
 
     def forget_listener(self, address: Address) -> None:
         """Drop what `address` waits for alone, and its budget."""
         self._each.pop(address, None)
         for chunk in self._chunks.values():
-            for index in [i for i, p in chunk.pending.items() if p.by == {address}]:
-                del chunk.pending[index]
-                self._count -= 1
+            for pending in (chunk.lost, chunk.backfill):
+                for index in [i for i, p in pending.items() if p.by == {address}]:
+                    del pending[index]
+                    self._count -= 1
 
     def _drop_pending(self, chunk: _ChunkRepairs) -> None:
-        self._count -= len(chunk.pending)
-        chunk.pending.clear()
+        self._count -= len(chunk.lost) + len(chunk.backfill)
+        chunk.lost.clear()
+        chunk.backfill.clear()
 
     def _gathered_at(self, chunk: _ChunkRepairs, waiting: _Pending) -> HostNs:
         urgent = chunk.deadline_at - waiting.asked_at < GATHER_URGENT_NS

@@ -805,7 +805,10 @@ def test_one_nack_makes_a_bounded_amount_of_work(stage):
     asked = []
     queue = it.session.sender._repairs
     real_ask = queue.ask
-    queue.ask = lambda seq, bitmap, *rest: (asked.append(bitmap.bit_count()), real_ask(seq, bitmap, *rest))[1]
+    queue.ask = lambda seq, bitmap, *rest, **more: (
+        asked.append(bitmap.bit_count()),
+        real_ask(seq, bitmap, *rest, **more),
+    )[1]
     it.hear(it.ask(Nack, entries=(NackEntry(seq=0, run=4096),) * 250))
     assert 600 < sum(asked) < 2_000
     assert len(asked) < 2_000

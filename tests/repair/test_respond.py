@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiosync.repair import respond as module
-from radiosync.repair.respond import BURST, GATHER_NS, GATHER_URGENT_NS, HOLD_OFF_NS, IDLE_NS, Repair, RepairQueue
+from radiosync.repair.respond import (
+    BURST,
+    GATHER_NS,
+    GATHER_URGENT_NS,
+    HOLD_OFF_NS,
+    IDLE_NS,
+    SOON_NS,
+    Repair,
+    RepairQueue,
+)
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 START = 1_795_000_000 * NS_PER_S
@@ -105,6 +114,38 @@ def test_the_earliest_play_at_first(queue):
     for seq in order:
         queue.ask(seq, 0b11, FAR + seq * NS_PER_S, ANNA, START)
     assert [r.seq for r in take_all(queue, START + GATHER_NS)] == [seq for seq in range(8) for _ in "ab"]
+
+
+def test_what_was_lost_goes_before_backfill_unless_that_is_due_soon(queue):
+    taken_at = START + GATHER_NS
+    queue.ask(1, 1, taken_at + SOON_NS, ANNA, START, backfill=True)
+    queue.ask(2, 1, taken_at + SOON_NS + 1, ANNA, START, backfill=True)
+    queue.ask(3, 1, FAR, BERT, START)
+    queue.ask(4, 1, FAR, ANNA, START, backfill=True)
+    queue.ask(5, 1, FAR, BERT, START)
+    assert [r.seq for r in take_all(queue, taken_at)] == [1, 3, 5, 2, 4]
+    assert len(queue) == 0
+
+
+def test_backfill_that_somebody_has_lost_is_a_repair(queue):
+    for seq in (1, 2, 3):
+        queue.ask(seq, 0b11, FAR, ANNA, START, backfill=True)
+    queue.ask(3, 0b10, FAR, BERT, START)
+    queue.ask(3, 0b10, FAR, CARL, START, backfill=True)
+    assert len(queue) == 6
+    taken = [(r.seq, r.index, r.to) for r in take_all(queue, START + GATHER_NS)]
+    assert taken == [(3, 1, None), (1, 0, ANNA), (1, 1, ANNA), (2, 0, ANNA), (2, 1, ANNA), (3, 0, ANNA)]
+
+
+def test_backfill_is_forgotten_like_everything(queue):
+    queue.ask(1, 1, FAR, ANNA, START, backfill=True)
+    queue.ask(2, 1, FAR, BERT, START, backfill=True)
+    queue.ask(3, 1, START + NS_PER_S, BERT, START, backfill=True)
+    queue.forget_listener(ANNA)
+    queue.forget(2)
+    assert len(queue) == 1
+    assert take_all(queue, START + NS_PER_S) == []
+    assert len(queue) == 0
 
 
 def test_what_can_no_longer_be_heard_is_dropped(queue):
