@@ -11,8 +11,11 @@ the order: the order has to reach the slowest, and to find it before it has rend
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from radiosync.config import RadioSyncConfig
 from radiosync.host.listeners import ListenerRow
-from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
+from radiosync.timeline import Timeline
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, MediaFrame
+from radiosync.wire.messages import Sync, SyncPhase
 
 SYNC_MARGIN_NS = 200 * NS_PER_MS  # the seed's
 RENDER_MARGIN_NS = 60 * NS_PER_MS  # beyond the lead: a loop's turn at either end
@@ -80,3 +83,31 @@ def judge(preparation: Preparation, listeners: Sequence[ListenerRow], delay_ns: 
     if waited_ns >= preparation.wait_ns:
         return Verdict(go=True, waiting=waiting, reason=f"{names}: not ready after {waited_ns / NS_PER_S:.1f} s")
     return Verdict(go=False, waiting=waiting, reason=f"waiting for {names}")
+
+
+def sync_command(
+    *,
+    session: int,
+    timeline: Timeline,
+    target_frame: MediaFrame,
+    decided: tuple[Verdict, OptimalSync],
+    sync_config: RadioSyncConfig,
+    buffered_ns: int,
+    now: HostNs,
+) -> Sync:
+    """Return the message that prepares a start, or orders it; `timeline` is the newest record, the order's if given."""
+    verdict, sync = decided
+    required_ns = min(sync.slowest_latency_ns + sync_config.safety_ns, sync_config.buffer_ns // 2)
+    return Sync(
+        session=session,
+        timeline=timeline,
+        phase=SyncPhase.GO if verdict.go else SyncPhase.PREPARE,
+        target_frame=target_frame,
+        sync_at=timeline.effective_at if verdict.go else HostNs(now + sync.delay_ns),
+        required_ms=required_ns // NS_PER_MS,
+        slowest_latency_us=sync.slowest_latency_ns // NS_PER_US,
+        buffer_offset_ms=buffered_ns // NS_PER_MS,
+        waiting=len(verdict.waiting),
+        slowest=sync.slowest,
+        reason=verdict.reason,
+    )

@@ -14,13 +14,12 @@ from radiosync.audio.format import AudioFormat
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.announcer import Announcer, KnownSong, SessionFacts, SessionState
-from radiosync.host.coordinator import REPEAT_NS, OptimalSync, Verdict, calculate_optimal_sync
+from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_command
 from radiosync.host.events import (
     Finished,
     HostEvent,
     ListenerJoined,
     ListenerLeft,
-    ListenerStatusChanged,
     SongStarted,
     SourceLate,
     SyncGo,
@@ -29,9 +28,10 @@ from radiosync.host.listeners import Cookies, ListenerTable, Status
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.sender import Datagram, Sender
 from radiosync.host.transport import Transport
+from radiosync.host.watch import ListenerWatch
 from radiosync.repair.respond import Address
 from radiosync.timeline import PlayState
-from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, MediaFrame, ns_from_frames
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame, ns_from_frames
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
     Bye,
@@ -41,8 +41,6 @@ from radiosync.wire.messages import (
     Nack,
     Report,
     Solicit,
-    Sync,
-    SyncPhase,
 )
 
 HOUSEKEEPING_NS = 100 * NS_PER_MS
@@ -101,7 +99,7 @@ class HostSession:
         self._announcer = Announcer(facts, now)
         self._urgent: deque[Datagram] = deque(maxlen=256)  # answers; a flood of questions pushes out the oldest
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
-        self._statuses: dict[Address, Status] = {}
+        self._watch = ListenerWatch(self.listeners)
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
@@ -300,27 +298,17 @@ class HostSession:
             self._announcer.hurry(now)
         if verdict.go or now >= self._sync_at:
             self._sync_at = HostNs(now + REPEAT_NS)
-            command = self._sync_command(preparation.target_frame, verdict, sync, now)
+            command = sync_command(
+                session=self.session,
+                timeline=self.transport.newest,
+                target_frame=preparation.target_frame,
+                decided=decided,
+                sync_config=self.config.radio_sync,
+                buffered_ns=self.buffered_ns(now),
+                now=now,
+            )
             for _ in range(2 if verdict.go else 1):  # the announcements that follow repeat it
                 self._urgent.append(Datagram(encode(command), None, True))
-
-    def _sync_command(self, target: MediaFrame, verdict: Verdict, sync: OptimalSync, now: HostNs) -> Sync:
-        required_ns = min(
-            sync.slowest_latency_ns + self.config.radio_sync.safety_ns, self.config.radio_sync.buffer_ns // 2
-        )
-        return Sync(
-            session=self.session,
-            timeline=self.transport.newest,
-            phase=SyncPhase.GO if verdict.go else SyncPhase.PREPARE,
-            target_frame=target,
-            sync_at=self.transport.newest.effective_at if verdict.go else HostNs(now + sync.delay_ns),
-            required_ms=required_ns // NS_PER_MS,
-            slowest_latency_us=sync.slowest_latency_ns // NS_PER_US,
-            buffer_offset_ms=self.buffered_ns(now) // NS_PER_MS,
-            waiting=len(verdict.waiting),
-            slowest=sync.slowest,
-            reason=verdict.reason,
-        )
 
     def _state(self, now: HostNs) -> SessionState:
         play_seq, play_frame = self.sender.first_from(self.transport.horizon(now))
@@ -354,13 +342,9 @@ class HostSession:
             self._events.append(ListenerJoined(name=report.name, address=source))
 
     def _watch_listeners(self, now: HostNs) -> None:
-        for row in list(self.listeners):
-            status = self.listeners.status(row, now)
-            if self._statuses.get(row.address, Status.ACTIVE) != status:
-                self._events.append(ListenerStatusChanged(name=row.report.name, status=status))
-            self._statuses[row.address] = status
-            if now - row.last_heard_at > self.listeners.forget_ns:
-                self._forget(row.address, timed_out=True)
+        self._events.extend(self._watch.look(now))
+        for address in self._watch.silent(now):
+            self._forget(address, timed_out=True)
 
     def _forget(self, address: Address, *, timed_out: bool) -> None:
         row = self.listeners.get(address)
@@ -368,7 +352,7 @@ class HostSession:
             self._events.append(ListenerLeft(name=row.report.name, timed_out=timed_out))
         self.listeners.remove(address)
         self.sender.forget_listener(address)
-        self._statuses.pop(address, None)
+        self._watch.forget(address)
 
     def _all_played(self, now: HostNs) -> bool:
         if self.final_frame is None or self.transport.preparation is not None:
