@@ -108,7 +108,7 @@ class RadioSyncConfig(_Section):
 
     @property
     def slow_client_ns(self) -> int:
-        """How long a listener may be slow or silent before it no longer counts, in ns."""
+        """How long a listener may be silent before it is forgotten, in ns."""
         return ns_from_s(self.slow_client_timeout)
 
 

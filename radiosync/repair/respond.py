@@ -42,7 +42,8 @@ class _ChunkRepairs:
     """By index, what somebody asked for who was there when it was sent ..."""
     backfill: dict[int, _Pending] = field(default_factory=dict)
     """... and what only those who came later did."""
-    sent: dict[tuple[int, Address | None], HostNs] = field(default_factory=dict)
+    sent: dict[Address | None, dict[int, HostNs]] = field(default_factory=dict)
+    """To whom which index was sent last when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class RepairQueue:
 
     @staticmethod
     def _held_off(chunk: _ChunkRepairs, index: int, by: Address, now: HostNs) -> bool:
-        last = max(chunk.sent.get((index, None), -HOLD_OFF_NS), chunk.sent.get((index, by), -HOLD_OFF_NS))
+        last = max(chunk.sent.get(to, {}).get(index, -HOLD_OFF_NS) for to in (None, by))
         return now - last < HOLD_OFF_NS
 
     def take(self, now: HostNs) -> Repair | None:
@@ -127,7 +128,7 @@ class RepairQueue:
                     self._total.take(now)
                     del pending[index]
                     self._count -= 1
-                    chunk.sent[index, to] = now
+                    chunk.sent.setdefault(to, {})[index] = now
                     return Repair(seq=seq, index=index, to=to)
         self._next_at = HostNs(now + IDLE_NS)
         return None
@@ -157,13 +158,16 @@ class RepairQueue:
             self._drop_pending(chunk)
 
     def forget_listener(self, address: Address) -> None:
-        """Drop what `address` waits for alone, and its budget."""
+        """Drop everything about `address`: what it alone waits for, what it was sent, its budget."""
         self._each.pop(address, None)
         for chunk in self._chunks.values():
             for pending in (chunk.lost, chunk.backfill):
-                for index in [i for i, p in pending.items() if p.by == {address}]:
+                for waiting in pending.values():
+                    waiting.by.discard(address)
+                for index in [index for index, waiting in pending.items() if not waiting.by]:
                     del pending[index]
                     self._count -= 1
+            chunk.sent.pop(address, None)
 
     def _drop_pending(self, chunk: _ChunkRepairs) -> None:
         self._count -= len(chunk.lost) + len(chunk.backfill)

@@ -5,97 +5,32 @@ has just come and wants everything that was sent before.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import islice
-from random import Random
 
-from radiosync.config import Config
-from radiosync.host.session import HostSession
+import pytest
+
 from radiosync.repair.respond import SOON_NS
 from radiosync.units import NS_PER_MS, NS_PER_S
-from radiosync.wire.codec import decode, encode
-from radiosync.wire.messages import Announce, Audio, ListenerState, Nack, NackEntry, Report, Solicit, SongInfo, Sync
+from radiosync.wire.messages import Announce, Audio, Solicit, SongInfo, Sync
 
 ANNA, BERT, CARL = ("10.0.0.1", 5000), ("10.0.0.2", 5000), ("10.0.0.3", 5000)
 TICK_NS = 20 * NS_PER_MS
-CHUNK = 4000  # frames: 0.5 s, 8000 bytes, seven symbols: 14 a second
-SYMBOLS = 7
-TAKEN = 3  # datagrams per tick: 150 a second, of up to 1600 that repairs may be
+TAKEN = 3  # datagrams per tick: 150 a second, of 16 that the music is and up to 1600 that repairs may be
 URGENT, MUSIC, REPAIR, BACKFILL = range(4)
 
 
-@dataclass
-class Crowded:
-    """A session whose driver gets rid of `taken` datagrams per tick."""
+@pytest.fixture
+def playing(driven):
+    """Return a maker of a session in its 38th second, and what Anna, who was there from the beginning, must show."""
 
-    kit: object
-    taken: int | None = None
-    sent: list = field(default_factory=list)
-    """Of every datagram: when, what it says, to whom."""
-    fed: int = 0
-    here: dict = field(default_factory=dict)
-    """What each listener shows, who reports once a second."""
+    def make():
+        it = driven()
+        anna = it.come(ANNA)
+        it.run(40)
+        assert it.session.transport.newest.playing
+        it.taken = TAKEN
+        return it, anna
 
-    def __post_init__(self):
-        self.now = self.kit.NOW
-        self.session = HostSession(
-            Config(), self.kit.MONO, rng=Random(1), now=self.now, control_port=1, clock_port=2, name="den"
-        )
-
-    def tick(self):
-        if self.now % NS_PER_S == 0:
-            for address, shown in self.here.items():
-                self.report(address, shown)
-        while self.session.audio_wanted(self.now):
-            self.session.add_audio(self.kit.coded(CHUNK, self.fed), self.now)
-            self.fed += CHUNK
-        self.session.handle_timeout(self.now)
-        for datagram in islice(self.session.datagrams_to_send(self.now), self.taken):
-            self.sent.append((self.now, decode(datagram.data), datagram.to))
-        self.now += TICK_NS
-
-    def run(self, seconds):
-        for _ in range(round(seconds * NS_PER_S / TICK_NS)):
-            self.tick()
-
-    def come(self, address):
-        """Let a listener make itself known; return what its next messages must show."""
-        self.hear(Solicit, address, nonce=77)
-        self.tick()
-        answer = next(m for _, m, to in reversed(self.sent) if isinstance(m, Announce) and to == address)
-        shown = {"cookie": answer.cookie, "listener_id": address[1]}
-        self.here[address] = shown
-        self.report(address, shown)
-        return shown
-
-    def report(self, address, shown):
-        values = dict.fromkeys(Report.__slots__, 0) | {"ready_frame": None, "name": address[0]} | shown
-        self.hear(Report, address, **values | {"state": ListenerState.PLAYING, "rtt_ns": NS_PER_MS})
-
-    def hear(self, kind, address, **values):
-        message = kind(**values | {"session": self.session.session})
-        self.session.receive_datagram(encode(message), address, self.now)
-
-    def lack(self, address, shown, seqs):
-        """Let a listener ask for all of these chunks."""
-        entries = tuple(NackEntry(seq=seq, bitmap=(1 << SYMBOLS) - 1) for seq in seqs)
-        self.hear(Nack, address, entries=entries, **shown)
-
-    def music(self):
-        return {(m.chunk.seq, m.index): at for at, m, _ in self.sent if isinstance(m, Audio) and not m.repair}
-
-    def again(self, to):
-        return [(at, m.chunk) for at, m, address in self.sent if isinstance(m, Audio) and m.repair and address == to]
-
-
-def playing(kit):
-    """Return a stage that has been playing for 38 s, and what Anna, who was there from the beginning, must show."""
-    it = Crowded(kit)
-    anna = it.come(ANNA)
-    it.run(40)
-    assert it.session.transport.newest.playing
-    it.taken = TAKEN
-    return it, anna
+    return make
 
 
 def crowd(it, anna, seconds, each_tick=lambda: None):
@@ -118,10 +53,10 @@ def rank(message, to):
     return MUSIC if not message.repair else REPAIR if to == ANNA else BACKFILL
 
 
-def test_music_leaves_as_if_nobody_had_lost_anything(kit):
-    it, anna = playing(kit)
+def test_music_leaves_as_if_nobody_had_lost_anything(playing):
+    it, anna = playing()
     crowd(it, anna, 10)
-    control, _ = playing(kit)
+    control, _ = playing()
     control.run(10)
     assert it.music() == control.music()
     crowded_s = Counter((at - it.now) // NS_PER_S for at, _, _ in it.sent)
@@ -129,8 +64,8 @@ def test_music_leaves_as_if_nobody_had_lost_anything(kit):
     assert len(it.again(ANNA)) > 1000
 
 
-def test_what_is_urgent_leaves_at_once_and_first(kit):
-    it, anna = playing(kit)
+def test_what_is_urgent_leaves_at_once_and_first(playing):
+    it, anna = playing()
     crowd(it, anna, 1)
     asked_at = []
 
@@ -157,8 +92,8 @@ def test_what_is_urgent_leaves_at_once_and_first(kit):
     assert all(of_tick == sorted(of_tick) for of_tick in ranks.values())
 
 
-def test_repairs_go_before_backfill_that_has_time(kit):
-    it, anna = playing(kit)
+def test_repairs_go_before_backfill_that_has_time(playing):
+    it, anna = playing()
     bert = it.come(BERT)
     it.sent.clear()
     history = it.session.sender.history
@@ -173,6 +108,8 @@ def test_repairs_go_before_backfill_that_has_time(kit):
     played = [seq for seq, header in odd.items() if time_left_ns(it, it.now, header) < SOON_NS - NS_PER_S]
     got = Counter(chunk.seq for _, chunk in sent)
     assert len(played) > 10
-    assert all(got[seq] == SYMBOLS for seq in played), "all of it"
+    assert all(got[seq] == odd[seq].symbols for seq in played), "all of it"
     it.run(5)
-    assert Counter(chunk.seq for _, chunk in it.again(BERT)) == dict.fromkeys(odd, SYMBOLS), "then the rest"
+    assert Counter(chunk.seq for _, chunk in it.again(BERT)) == {seq: header.symbols for seq, header in odd.items()}, (
+        "then the rest"
+    )

@@ -257,7 +257,7 @@ def test_forgetting_a_listener_leaves_what_others_wait_for(queue):
     queue.ask(1, 0b01, FAR, BERT, START)
     queue.forget_listener(ANNA)
     assert len(queue) == 1
-    assert [r.index for _, r in drive(queue, START, START + NS_PER_S)] == [0]
+    assert [(r.index, r.to) for _, r in drive(queue, START, START + NS_PER_S)] == [(0, BERT)]
 
 
 def test_budgets_are_kept_for_so_many_addresses_only(queue, monkeypatch):
