@@ -148,12 +148,12 @@ def listen(
 
 @app.command()
 def ctl(
-    command: Annotated[str, typer.Argument(help="play, pause, resume, next, prev, seek, stop, queue or status")],
+    command: Annotated[str, typer.Argument(help="play, pause, resume, next, prev, seek, stop, resync, queue, status")],
     seconds: Annotated[float | None, typer.Argument(help="with seek: the position in the song")] = None,
     host: Annotated[str | None, typer.Option(help="the host's control address, ADDRESS:PORT")] = None,
     json: Annotated[bool, typer.Option("--json", help="print the host's answer as JSON")] = False,
 ) -> None:
-    """Order a host to pause, skip or seek, or ask what it plays."""
+    """Order a host to pause, skip, seek or let everybody resync, or ask what it plays."""
     from radiosync.ui.ctl import run_ctl  # noqa: PLC0415
 
     for line in run_ctl(command, seconds, host, as_json=json):

@@ -51,6 +51,11 @@ class Timeline:
         frame = MediaFrame(self.media_frame + frames_from_ns(at - self.effective_at, rate))
         return frame if self.play_at(frame, rate) >= at else MediaFrame(frame + 1)
 
+    def repeats(self, earlier: "Timeline", rate: int) -> bool:
+        """Say whether this says of its frames what `earlier`, which it follows, says of them."""
+        same_line = self.playing and earlier.playing and self.epoch == earlier.epoch
+        return same_line and self.effective_at == earlier.play_at(self.media_frame, rate)
+
     def position_at(self, at: HostNs, rate: int) -> float:
         """Return the fractional media frame that is due at `at`; exact to 1e-6 of a frame over a day."""
         return self.media_frame + (at - self.effective_at) * rate / NS_PER_S

@@ -64,7 +64,7 @@ class ListenerStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """What plays, for whom, and what is to come."""
+    """What plays, for whom, and what is to come; after an order, whether it changed anything, or why it is refused."""
 
     state: str
     song: SongStatus | None
@@ -73,6 +73,7 @@ class Status(BaseModel):
     current: int | None
     listeners: list[ListenerStatus]
     changed: bool
+    refusal: str | None
 
 
 def make_app(controls: Controls, hosts: list[str]) -> FastAPI:

@@ -37,6 +37,8 @@ class Controls:
         self._wake = wake
         self._orders: queue.Queue[_Order] = queue.Queue(WAITING_MAX)
         self.jumping = False
+        self._refusal: str | None = None
+        """Why the order being carried out is refused."""
 
     def post(self, command: Command | None, seconds: float = 0.0) -> "Future[dict[str, Any]]":
         """Give an order, or with None ask for the status; the future's result is the status after it.
@@ -60,9 +62,10 @@ class Controls:
         with contextlib.suppress(queue.Empty):
             while True:
                 order = self._orders.get_nowait()
+                self._refusal = None
                 changed = order.command is not None and self._do(order.command, order.seconds, now)
                 if order.answer.set_running_or_notify_cancel():
-                    order.answer.set_result(self.status(now) | {"changed": changed})
+                    order.answer.set_result(self.status(now) | {"changed": changed, "refusal": self._refusal})
 
     def _do(self, command: Command, seconds: float, now: HostNs) -> bool:
         session = self._session
@@ -81,6 +84,9 @@ class Controls:
             case Command.STOP:
                 changed = session.pause(now, state=PlayState.STOPPED)
                 return self._jump(0, 0.0, now) or changed
+            case Command.RESYNC:
+                self._refusal = session.resync(now)
+                return self._refusal is None
 
     def _jump(self, step: int, position_s: float, now: HostNs) -> bool:
         song = self._session.target_song(now)

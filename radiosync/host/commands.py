@@ -13,6 +13,7 @@ class Command(StrEnum):
     PREV = "prev"
     SEEK = "seek"
     STOP = "stop"
+    RESYNC = "resync"
 
 
 RESTART_S = 3.0  # "previous" after so much of a song goes to its own beginning, as on every player

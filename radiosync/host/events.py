@@ -54,8 +54,17 @@ class SyncGo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResyncOrdered:
+    """Everybody was ordered to enter anew where they should be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last frame has been played."""
 
 
-HostEvent = ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | SyncGo | Finished
+HostEvent = (
+    ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | SyncGo | ResyncOrdered | Finished
+)

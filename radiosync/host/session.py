@@ -20,12 +20,14 @@ from radiosync.host.events import (
     HostEvent,
     ListenerJoined,
     ListenerLeft,
+    ResyncOrdered,
     SongStarted,
     SourceLate,
     SyncGo,
 )
 from radiosync.host.listeners import Cookies, ListenerTable, Status
 from radiosync.host.packetizer import CodedAudio
+from radiosync.host.resync import Resyncs
 from radiosync.host.sender import Datagram, Sender
 from radiosync.host.transport import Transport
 from radiosync.host.watch import ListenerWatch
@@ -97,6 +99,7 @@ class HostSession:
             host_name=name,
         )
         self._announcer = Announcer(facts, now)
+        self.resyncs = Resyncs()
         self._urgent: deque[Datagram] = deque(maxlen=256)  # answers; a flood of questions pushes out the oldest
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self._watch = ListenerWatch(self.listeners)
@@ -149,6 +152,17 @@ class HostSession:
         """Go on where playing was stopped; say whether anything changed."""
         self._sync_at = now
         return self.transport.resume(now)
+
+    def resync(self, now: HostNs, *, reason: str = "ordered") -> str | None:
+        """Let everybody enter anew where they should be; return why not, if not."""
+        refusal = self.resyncs.refusal(now)
+        if refusal is None and not self.transport.resync(self._delay_ns(now), now):
+            refusal = "nothing plays, or a start is being prepared, which is one for everybody"
+        if refusal is None:
+            self.resyncs.note(now)
+            self._announcer.hurry(now)
+            self._events.append(ResyncOrdered(reason=reason))
+        return refusal
 
     # --- datagrams and time in -----------------------------------------------------------------------------------
 
@@ -268,7 +282,7 @@ class HostSession:
 
     def _skip_what_is_late(self, now: HostNs) -> None:
         """Leave a hole in the stream where the source fell behind the timeline."""
-        self.sender.packetizer.skip_to(self.transport.newest.media_frame)  # a pause has overtaken the source
+        self.sender.packetizer.skip_to(self.transport.begin_frame)  # a pause has overtaken the source
         record, begin = self.transport.newest, self.sender.packetizer.next_frame
         lead_ns = min(LATE_LEAD_NS, self.config.radio_sync.buffer_ns // 2)
         if (

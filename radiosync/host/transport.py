@@ -6,6 +6,7 @@ was playing goes on, so that a skip is a cut and not a hole.  Pausing needs no p
 """
 
 from collections.abc import Sequence
+from math import gcd
 
 from radiosync.host.coordinator import (
     JUMP_WAIT_NS,
@@ -19,7 +20,7 @@ from radiosync.host.coordinator import (
 )
 from radiosync.host.listeners import ListenerRow
 from radiosync.timeline import PlayState, Timeline, TimelineLog
-from radiosync.units import HostNs, MediaFrame
+from radiosync.units import NS_PER_S, HostNs, MediaFrame
 
 
 class Transport:
@@ -35,6 +36,8 @@ class Transport:
         live = live_delay_ns is not None
         first = Timeline(version=1, epoch=1, state=PlayState.STOPPED, media_frame=MediaFrame(0), effective_at=now)
         self.log = TimelineLog(first)
+        self.begin_frame = MediaFrame(0)
+        """Where what the newest record says was first said: a resync repeats it further on."""
         self.preparation: Preparation | None = Preparation(
             target_frame=MediaFrame(0),
             epoch=1,
@@ -62,7 +65,7 @@ class Transport:
 
         Where a start or a stop is to come, that is the frame that it is at: what lies before it needs no more audio.
         """
-        ahead = self.newest.media_frame if self.preparation is None else self.preparation.target_frame
+        ahead = self.begin_frame if self.preparation is None else self.preparation.target_frame
         return max(self.due_frame(now), ahead)
 
     def horizon_reaches(self, frame: MediaFrame) -> HostNs | None:
@@ -137,6 +140,23 @@ class Transport:
         )
         return True
 
+    def resync(self, delay_ns: int, now: HostNs) -> bool:
+        """Make everybody enter anew, at the frame where they should be a moment from now; say whether anything plays.
+
+        The frame is one whose play-at is a whole number of ns, at the usual rates at most 40 ms later: so the record
+        says to the nanosecond what its predecessor says, however often that is done.
+        """
+        newest = self.newest
+        if not newest.playing or self.preparation is not None:
+            return False
+        step = self._rate // gcd(self._rate, NS_PER_S)
+        ahead = newest.frame_at(HostNs(max(now + delay_ns, newest.effective_at)), self._rate) - newest.media_frame
+        frame = MediaFrame(newest.media_frame + -(-ahead // step) * step)
+        begin_frame = self.begin_frame
+        self._record(newest.state, frame, newest.epoch, newest.play_at(frame, self._rate))
+        self.begin_frame = begin_frame
+        return True
+
     def begin_epoch(self, frame: MediaFrame, now: HostNs) -> None:
         """Go on at `frame`, which nobody has used, in a new epoch: at once if something plays, else when resumed."""
         epoch = self.epoch + 1
@@ -148,6 +168,7 @@ class Transport:
             self._record(self.newest.state, frame, epoch, HostNs(max(now, self.newest.effective_at)))
 
     def _record(self, state: PlayState, frame: MediaFrame, epoch: int, at: HostNs) -> None:
+        self.begin_frame = frame
         self.log.add(
             Timeline(
                 version=self.newest.version + 1,

@@ -11,7 +11,7 @@ The device is opened ahead of time and runs silence, so that its clock is known 
 frame is then placed exactly: whole device frames of silence before it, the fraction in the resampler's phase.  A jump
 (resync, underrun, new entry) is a fade out, an exact start at another position, and a fade in.  Where the timeline ends
 a record (pause, skip), the fade out ends at the very frame that the record ends with, and what follows starts exactly
-when the next record says.
+when the next record says.  A record that repeats its predecessor further on is the host's order to jump there.
 """
 
 from dataclasses import dataclass
@@ -138,7 +138,18 @@ class DevicePlayout:
             self.hard_resyncs += 1
             self._running = False
             block *= np.linspace(1, 0, len(block), dtype=np.float32)[:, None]
+        self._fade_to_resync(block, first, record)
         return block
+
+    def _fade_to_resync(self, block: Frames, first: DacFrame, record: Timeline) -> None:
+        """Fade out towards a resync that was ordered: who is out of sync is not at the record's end by then."""
+        following = self._schedule.log.after(record)
+        if following is None or not following.repeats(record, self._schedule.rate):
+            return
+        ramp = self._fade_in[::-1]
+        left = self._frames_until(first, self._schedule.begin_at(following))
+        faded = np.arange(len(block)) - (left - len(ramp))
+        block *= np.where(faded[:, None] < 0, np.float32(1), ramp[np.clip(faded, 0, len(ramp) - 1)])
 
     def _follow(self, first: DacFrame, frames: int) -> int:
         """Go on to the record in force at device frame `first`; return how many frames it lasts, `frames` at most."""
@@ -150,6 +161,9 @@ class DevicePlayout:
             until = self._frames_until(first, begin_at)
             if until > 0:
                 return min(until, frames)
+            if self._running and following.repeats(self._record, self._schedule.rate):  # the host orders a resync
+                self._controller.resynced(self._dac.local_from_dac(first))
+                self.hard_resyncs += 1
             self._record = following
             self._running = False
             self._entry = max(following.media_frame, self._entry)

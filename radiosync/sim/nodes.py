@@ -169,6 +169,8 @@ class HostNode:
                 self._jump(0 if heard is not None and heard[1] > RESTART_S else -1, 0.0, now)
             case Command.SEEK:
                 self._jump(0, seconds, now)
+            case Command.RESYNC:
+                session.resync(now)
 
     def _jump(self, step: int, position_s: float, now: HostNs) -> None:
         known = self.session.target_song(now)

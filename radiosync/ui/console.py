@@ -66,6 +66,8 @@ def host_line(event: host.HostEvent) -> str:
             return (
                 f"  starting in {event.sync.delay_ns / NS_PER_MS:.0f} ms: {event.reason}{slowest} ({latency_ms:.1f} ms)"
             )
+        case host.ResyncOrdered():
+            return f"  everybody resyncs: {event.reason}"
         case host.Finished():
             return "the last frame has been played"
 

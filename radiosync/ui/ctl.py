@@ -10,14 +10,14 @@ from radiosync.errors import NetworkError, UserError
 from radiosync.ui.console import song_line
 
 ANSWER_S = 5.0  # the host answers within two or says that it can't
-ORDERS = ("play", "pause", "resume", "next", "prev", "seek", "stop")
+ORDERS = ("play", "pause", "resume", "next", "prev", "seek", "stop", "resync")
 QUESTIONS = ("queue", "status")
 
 
 def run_ctl(command: str, seconds: float | None, address: str | None, *, as_json: bool) -> list[str]:
     """Carry out `command` and return the lines to print.
 
-    Raises UserError for a command that does not exist, NetworkError where no host answers.
+    Raises UserError for a command that does not exist or that the host refuses, NetworkError where no host answers.
     """
     if command not in ORDERS + QUESTIONS:
         raise UserError(f"ctl {command}: there is no such order; there are {', '.join(ORDERS + QUESTIONS)}")
@@ -30,6 +30,8 @@ def run_ctl(command: str, seconds: float | None, address: str | None, *, as_json
         status = _ask(f"{base}/api/status", None)
     else:
         status = _ask(f"{base}/api/command", {"command": command, "seconds": seconds or 0.0})
+        if status.get("refusal"):
+            raise UserError(f"ctl {command}: {status['refusal']}")
     if as_json:
         return [json.dumps(status, ensure_ascii=False)]
     return _queue_lines(status) if command == "queue" else _status_lines(status)

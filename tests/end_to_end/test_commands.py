@@ -99,6 +99,27 @@ def test_every_listener_makes_the_same_cuts(party: Party, songs: dict[str, Sampl
         assert np.array_equal(other, heard[0]), f"{pieces(other, songs)} instead of {cut}"
 
 
+def test_a_resync_of_everybody_is_refused_twice_and_not_heard_in_a_file(
+    party: Party, songs: dict[str, Samples], tmp_path: Path
+) -> None:
+    listeners = [party.listener(), party.listener(impair=LOSSY)]
+    host = party.host(tmp_path / "a.wav")
+    version = host.wait_stats(lambda r: r["position_s"] > 1)["timeline_version"]
+    status = order(party, "resync")
+    assert (status["changed"], status["refusal"]) == (True, None)
+    host.wait_stats(lambda r: r["timeline_version"] == version + 1 and r["position_s"] > 3)
+    again = run("ctl", "resync", "--host", f"127.0.0.1:{party.control_port}")
+    assert again.returncode == 2
+    assert again.stderr.startswith("radiosync: ctl resync: the last one was"), again.stderr
+    assert again.stderr.count("\n") == 1
+    order(party, "seek", "28")
+    host.wait_line("last frame")
+    for listener in listeners:
+        listener.wait_line("stream has ended")
+        names = [(name, begin) for name, begin, _ in pieces(heard_of(listener), songs)]
+        assert names == [("a", 0), ("a", 28 * RATE)], "a resync leaves no trace"
+
+
 def test_a_skip_is_heard_within_a_second(party: Party, songs: dict[str, Samples], tmp_path: Path) -> None:
     """Seen at the listener's end of a pipe, while 5 % of all datagrams are lost."""
     listener = party.listener("pipe:-", impair=LOSSY)

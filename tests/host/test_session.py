@@ -25,6 +25,7 @@ from radiosync.host.events import (
     ListenerJoined,
     ListenerLeft,
     ListenerStatusChanged,
+    ResyncOrdered,
     SongStarted,
     SourceLate,
     SyncGo,
@@ -296,6 +297,54 @@ def test_without_audio_nothing_is_prepared_and_it_does_not_spin(stage, kit):
     it.run(1)
     assert syncs(it, SyncPhase.GO)[0][0] == kit.NOW + 3 * NS_PER_S
     assert it.newest.effective_at == kit.NOW + 3 * NS_PER_S + SYNC_MARGIN_NS
+
+
+# --- resync of everybody ---------------------------------------------------------------------------------------------
+
+
+def test_a_resync_is_told_at_once_and_costs_nothing(stage, kit):
+    it = stage(seconds=100.0).run(5.05)
+    playing, at, events = it.newest, it.now, len(it.events)
+    assert it.session.resync(it.now) is None
+    assert it.events[events:] == []
+    it.run(5)
+    record = it.newest
+    assert record.repeats(playing, kit.MONO.rate)
+    assert record.version == playing.version + 1
+    assert SYNC_MARGIN_NS <= record.effective_at - at <= SYNC_MARGIN_NS + 40 * NS_PER_MS
+    announced = announced_since(it, at)
+    assert [when for when, _ in announced][:HURRIED] == [i * HURRY_NS for i in range(HURRIED)]
+    assert all(m.timeline == record for _, m in announced)
+    assert [e.reason for e in it.events if isinstance(e, ResyncOrdered)] == ["ordered"]
+    assert contiguous(sent_chunks(it)), "nothing is left out"
+    assert it.session.counters.source_gaps == 0
+
+
+def test_a_resync_of_something_live_leaves_no_hole(stage):
+    """Where less lies ready than an order takes to arrive."""
+    it = stage(live=True, **{"radio_sync.buffer_duration": 0.3}).run(5)
+    it.hear(it.ask(Report, lead_ms=400))
+    assert it.session.resync(it.now) is None
+    it.run(3)
+    assert contiguous(sent_chunks(it))
+    assert it.session.counters.source_gaps == 0
+
+
+def test_there_is_one_resync_a_minute_and_the_next_is_refused_with_the_reason(stage, kit):
+    it = stage()
+    assert "nothing plays" in it.session.resync(it.now)
+    it.run(5)
+    assert it.session.resync(it.now) is None
+    record = it.newest
+    it.run(20)
+    assert it.session.resync(it.now) == "the last one was 20 s ago; there is at most one in 60 s"
+    assert it.newest is record
+    it.now = it.now + 40 * NS_PER_S - 1
+    assert it.session.resync(it.now) is not None
+    it.now += 1
+    assert it.session.resync(it.now) is None
+    assert it.newest is not record
+    assert it.session.resyncs.count == 2
 
 
 # --- pausing and going on ---------------------------------------------------------------------------------------------

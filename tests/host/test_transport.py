@@ -203,3 +203,38 @@ def test_no_record_takes_effect_before_its_predecessor(playing):
     playing.resume(after(5_200))
     playing.decide([], after(5_300))
     assert playing.newest.effective_at >= after(7_000)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000, 11_025, 96_000])
+def test_a_resync_says_again_what_is_said_already(rate):
+    """Of a frame a moment on; to the nanosecond, after any number of them."""
+    transport = Transport(rate, LEAD_NS, START)
+    transport.decide([listener("a", ready=0)], HostNs(START + LEAD_NS))
+    first, now = transport.newest, START + LEAD_NS
+    for turn in range(1, 40):
+        now = HostNs(now + 61 * NS_PER_S + 12_345_677 * turn)
+        old = transport.newest
+        assert transport.resync(300 * NS_PER_MS, now)
+        record = transport.newest
+        assert record.repeats(old, rate)
+        assert (record.version, record.epoch, record.state) == (old.version + 1, 1, PlayState.PLAYING)
+        assert now + 300 * NS_PER_MS <= record.effective_at <= now + 340 * NS_PER_MS
+        for frame in (0, 1, record.media_frame, record.media_frame + 12_345_679):
+            assert record.play_at(frame, rate) == first.play_at(frame, rate)
+        assert transport.due_frame(now) == transport.horizon(now) == first.frame_at(now, rate), "nothing is left out"
+
+
+def test_a_resync_of_what_does_not_play_is_none(playing):
+    playing.pause(300 * NS_PER_MS, after(5_000))
+    record = playing.newest
+    assert not playing.resync(300 * NS_PER_MS, after(6_000))
+    playing.resume(after(7_000))
+    assert not playing.resync(300 * NS_PER_MS, after(7_001)), "everybody is about to enter anew"
+    assert playing.newest is record
+
+
+def test_a_resync_does_not_come_before_the_start_that_was_ordered(playing):
+    start = playing.newest
+    assert start.effective_at > START + LEAD_NS
+    assert playing.resync(0, HostNs(START + LEAD_NS))
+    assert playing.newest.effective_at == start.effective_at

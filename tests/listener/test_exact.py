@@ -202,6 +202,22 @@ def test_a_jump_without_a_pause_is_a_cut(make, kit):
     assert playout.record.epoch == 2
 
 
+@pytest.mark.parametrize("told_late", [False, True])
+def test_an_ordered_resync_leaves_no_trace(make, kit, told_late):
+    playout = make(final=12_000)
+    resync = record(kit, 2, PlayState.PLAYING, CUT, kit.ns_from_frames(CUT, kit.MONO.rate))
+    taken = []
+    if told_late:
+        taken = run(playout, kit.START, kit.START + resync.effective_at - kit.EPOCH + 50 * NS_PER_MS)
+        assert playout.cursor > CUT
+    add(playout, resync)
+    taken += run(playout, taken[-1][0] if taken else kit.START, kit.START + 60 * NS_PER_S)
+    assert playout.record is resync
+    assert np.array_equal(joined([b for _, b in taken]), kit.counting(0, 12_000))
+    assert all(at == block.due_at for at, block in taken if block.frame > CUT + 1000), "and each at its instant"
+    assert (playout.concealed_frames, playout.gaps, playout.hard_resyncs) == (0, 0, 0)
+
+
 @settings(max_examples=60)
 @given(seed=st.integers(0, 9999), steps=st.integers(1, 12))
 def test_any_records_whatever_the_wake_ups(make, kit, seed, steps):

@@ -354,6 +354,42 @@ def test_a_jump_and_several_records_within_one_block(room):
     assert it.playout.cursor == pytest.approx(RATE + it.rendered - begin, abs=2)
 
 
+@pytest.mark.parametrize("off_ms", [0, 4, -4])
+def test_an_ordered_resync_is_one_faded_jump_to_the_right_position(room, kit, off_ms):
+    """Below the threshold of a jump of its own; the clock is wrong by so much when the order comes."""
+    it = room(steady, seconds=8.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + off_ms * NS_PER_MS)
+    obey(it, (PlayState.PLAYING, 3 * RATE, 3 * NS_PER_S, 1))
+    before = it.render(1.9)[:, 0]
+    assert np.abs(before - 0.5).max() < 2e-3, "nothing is heard before"
+    assert it.playout.hard_resyncs == 0
+    assert abs(it.playout.sync_error_ns) > abs(off_ms) * NS_PER_MS / 2
+    first = it.rendered
+    out = it.render(0.5)[:, 0]
+    assert it.playout.hard_resyncs == 1
+    assert_no_click(np.concatenate((before, out)))
+    silent = np.flatnonzero(np.abs(out) < 0.01)
+    at = device_frame(it, 3 * NS_PER_S) - off_ms * RATE // 1000 - first
+    assert np.abs(silent - at).max() < FADE, "exactly where the record says"
+    assert np.abs(out[silent[-1] + FADE :] - 0.5).max() < 2e-3
+    assert abs(it.playout.sync_error_ns) < 20 * NS_PER_US
+    assert it.playout.concealed_frames == 0
+
+
+def test_what_plays_on_unchanged_after_an_ordered_resync_is_exact(room):
+    it = room(lead_ns=LEAD_NS, ppm=30.0)
+    it.playout.start(0)
+    obey(it, (PlayState.PLAYING, 2 * RATE, 2 * NS_PER_S, 1))
+    out = it.render(3.0)[:, 0]
+    begin = int(device_frame(it, 2 * NS_PER_S))
+    expected = tone(it.due(0, len(out)))
+    assert np.abs(out[begin - FADE : begin + FADE] - expected[begin - FADE : begin + FADE]).max() > 0.1, "faded"
+    assert np.abs(out[begin + 2 * FADE :] - expected[begin + 2 * FADE :]).max() < 2e-3
+    assert it.playout.hard_resyncs == 1
+
+
 def test_after_a_pause_the_sync_error_is_that_of_before(room):
     it = room(seconds=10.0, ppm=50.0, lead_ns=LEAD_NS)
     it.playout.start(0)

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
@@ -151,3 +152,36 @@ def test_an_outage_during_the_order_costs_nobody_else_anything(make_scenario):
     (cut,) = (n for n in result.world.listeners if n.machine.name == "cut")
     (sink,) = cut.sinks.values()
     assert sink.next_frame == host.source.end_frame, "it has found the way"
+
+
+def test_a_resync_of_everybody_is_a_fade_on_cards_and_nothing_in_files(make_scenario):
+    listeners = (
+        Listeners(name="file", count=3, clock_ppm_spread=50.0, up=LOSSY, down=LOSSY),
+        Listeners(name="card", count=2, clock_ppm_spread=50.0, up=LOSSY, down=LOSSY, dac=DacSettings(skew_ppm=40.0)),
+    )
+    orders = (Order(kind="resync", at_s=5.0), Order(kind="resync", at_s=9.0))
+    stream = Stream(channels=2, sample="f32", songs_s=(14.0,))
+    scenario = make_scenario(stream=stream, listeners=listeners, orders=orders, from_first_frame=True)
+    result = run_scenario(scenario, 1)
+    assert not result.violations
+    host = result.world.hosts[0]
+    first, again = [r for r in host.records if r.playing]
+    assert again.repeats(first, 8_000), "one a minute"
+    assert not host.source.cuts
+    for node in result.world.listeners:
+        if node.dac is None:
+            (sink,) = node.sinks.values()
+            assert (sink.first_frame, sink.next_frame) == (0, host.source.end_frame)
+            assert (sink.wrong_frames, sink.silent_frames) == (0, 0)
+        else:
+            assert node.dac.playout.hard_resyncs == 1
+            at = host.machine.clock.true(again.effective_at)
+            faded = [
+                when
+                for when, left, right in zip(
+                    node.dac.record.at, node.dac.record.left, node.dac.record.right, strict=True
+                )
+                if abs(when - at) < 50 * NS_PER_MS and left * left + right * right < 0.2
+            ]
+            assert len(faded) in (1, 2), "5 ms down, 5 ms up, seen every 10 ms"
+            assert all(abs(when - at) < 10 * NS_PER_MS for when in faded)
