@@ -29,6 +29,7 @@ from radiosync.errors import ConfigError
 from radiosync.units import NS_PER_MS, ns_from_s
 
 _RULE = "rule"
+CHUNKS_PER_BUFFER = 10  # at least, or a buffer is lost with every chunk
 
 
 def _key(default: object, rule: Rule) -> Any:
@@ -78,8 +79,12 @@ class RadioSyncConfig(_Section):
 
     @property
     def chunk_ns(self) -> int:
-        """How long a chunk lasts, in ns; the last of a song may be shorter."""
+        """How long a chunk may last, in ns."""
         return ns_from_s(self.chunk_duration)
+
+    def chunk_ns_at(self, depth_ns: int) -> int:
+        """Return how long a chunk lasts in a buffer `depth_ns` deep, in ns; the last of a song may be shorter."""
+        return min(self.chunk_ns, depth_ns // CHUNKS_PER_BUFFER)
 
     @property
     def safety_ns(self) -> int:
@@ -320,9 +325,9 @@ def _fit_to_buffer(given: dict[str, dict[str, object]]) -> None:
     buffer_s = given["radio_sync"].get("buffer_duration")
     if not isinstance(buffer_s, float):
         return
-    # A tenth, so that a buffer has chunks to reorder; a quarter each for latency and margin, so that both fit.
+    # Half, so that two fit; a quarter each for latency and margin, so that both do.
     for section, key, default, most in (
-        ("radio_sync", "chunk_duration", RadioSyncConfig().chunk_duration, max(buffer_s / 10, 0.005)),
+        ("radio_sync", "chunk_duration", RadioSyncConfig().chunk_duration, buffer_s / 2),
         ("radio_sync", "safety_margin", RadioSyncConfig().safety_margin, buffer_s / 4),
         ("radio_sync", "max_client_latency", RadioSyncConfig().max_client_latency, buffer_s / 4 * 1000),
     ):
@@ -337,7 +342,8 @@ def _check_together(config: Config) -> None:
             f"radio_sync.buffer_duration = {sync.buffer_duration:g} s"
         )
     # Or the group's start would wait for more than a buffer ever holds.
-    needed_s = sync.safety_margin + sync.max_client_latency / 1000 + sync.chunk_duration
+    chunk_s = min(sync.chunk_duration, sync.buffer_duration / CHUNKS_PER_BUFFER)
+    needed_s = sync.safety_margin + sync.max_client_latency / 1000 + chunk_s
     if needed_s > sync.buffer_duration:
         raise ConfigError(
             f"radio_sync.safety_margin = {sync.safety_margin:g} s: with max_client_latency "

@@ -154,6 +154,15 @@ def test_a_short_buffer_needs_no_second_option(buffer_s: float) -> None:
         assert config == Config(radio_sync=RadioSyncConfig(buffer_duration=float(buffer_s)))
 
 
+@pytest.mark.parametrize(("buffer_s", "chunk_s"), [(0.1, 0.01), (0.3, 0.03), (2, 0.2), (5, 0.5), (45, 0.5)])
+def test_chunks_are_a_tenth_of_the_buffer_at_most(buffer_s: float, chunk_s: float) -> None:
+    sync = Config.load(None, {"radio_sync.buffer_duration": buffer_s}).radio_sync
+    assert sync.chunk_ns_at(sync.buffer_ns) == round(chunk_s * 1e9)
+    assert sync.chunk_ns_at(4 * sync.buffer_ns) <= sync.chunk_ns
+    asked = Config.load(None, {"radio_sync.buffer_duration": buffer_s, "radio_sync.chunk_duration": 0.005}).radio_sync
+    assert asked.chunk_ns_at(asked.buffer_ns) == 5_000_000
+
+
 def test_a_start_may_be_prepared_for_longer_than_the_buffer() -> None:
     config = Config.load(None, {"host.start_lead": 46})
     assert (config.host.start_lead, config.radio_sync.buffer_duration) == (46.0, 45.0)

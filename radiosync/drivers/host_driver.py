@@ -113,6 +113,7 @@ class HostDriver:
                 self.session.receive_datagram(data, source, now)
         self._reader.clear_wake()
         self._controls.carry_out(now)
+        self._reader.chunk_frames = self.session.sender.chunk_frames
         while self._reader.ready and (self._controls.jumping or self.session.audio_wanted(now)):
             item = self._reader.take()
             if item is not None:

@@ -76,7 +76,8 @@ class Reader:
 
     def __init__(self, source: Source, chunk_frames: int, codec: Codec) -> None:
         self._source = source
-        self._chunk_frames = chunk_frames
+        self.chunk_frames = chunk_frames
+        """How long chunks are; another length, from whatever thread, counts from the next chunk on."""
         self._codec = codec
         self._ready: queue.Queue[CodedAudio | End | RadiosyncError] = queue.Queue(READY_MAX)
         self._stop = threading.Event()
@@ -153,10 +154,10 @@ class Reader:
         codec = ChunkCodec()
         parts: list[Samples] = []
         song: Song | None = None
-        song_frame, held = 0, 0
+        song_frame, held, wanted = 0, 0, self.chunk_frames
 
         def flush() -> None:
-            nonlocal parts, held, song_frame
+            nonlocal parts, held, song_frame, wanted
             if song is not None and held:
                 samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
                 coded, data = codec.encode(samples, self._source.format, self._codec)
@@ -165,10 +166,10 @@ class Reader:
                         song=song, song_frame=song_frame, frames=held, codec=coded, data=data, generation=generation
                     )
                 )
-            parts, song_frame, held = [], song_frame + held, 0
+            parts, song_frame, held, wanted = [], song_frame + held, 0, self.chunk_frames
 
         while not self._interrupted:
-            block = self._source.read(self._chunk_frames - held)
+            block = self._source.read(wanted - held)
             if block is None:
                 break
             if song is None or block.song.song_id != song.song_id:
@@ -176,7 +177,7 @@ class Reader:
                 song, song_frame = block.song, block.song_frame
             parts.append(block.samples)
             held += len(block.samples)
-            if held >= self._chunk_frames:
+            if held >= wanted:
                 flush()
         flush()
 

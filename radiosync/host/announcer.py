@@ -24,8 +24,6 @@ class SessionFacts:
     format: AudioFormat
     control_port: int
     clock_port: int
-    chunk_frames: int
-    buffer_ns: int
     host_name: str
 
 
@@ -39,6 +37,8 @@ class SessionState:
     play_frame: MediaFrame
     next_seq: int
     final_frame: MediaFrame | None
+    chunk_frames: int
+    buffer_ns: int
     buffered_ns: int
 
 
@@ -114,12 +114,12 @@ class Announcer:
             format=facts.format,
             control_port=facts.control_port,
             clock_port=facts.clock_port,
-            chunk_frames=facts.chunk_frames,
+            chunk_frames=state.chunk_frames,
             play_seq=state.play_seq,
             play_frame=state.play_frame,
             next_seq=state.next_seq,
             final_frame=state.final_frame,
-            buffer_ms=facts.buffer_ns // NS_PER_MS,
+            buffer_ms=state.buffer_ns // NS_PER_MS,
             buffered_ms=state.buffered_ns // NS_PER_MS,
             song_id=songs[0].song.song_id if songs else 0,
             nonce=nonce,

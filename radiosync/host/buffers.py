@@ -23,13 +23,17 @@ class PreBuffer:
     """
 
     def __init__(self, buffer_frames: int, chunk_frames: int) -> None:
-        self._buffer_frames = buffer_frames
-        self._wanted_frames = buffer_frames + CHUNKS_AHEAD_MAX * chunk_frames
         self._chunks: deque[Chunk] = deque()
         self._next_symbol = 0
+        self.resize(buffer_frames, chunk_frames)
 
     def __len__(self) -> int:
         return len(self._chunks)
+
+    def resize(self, buffer_frames: int, chunk_frames: int) -> None:
+        """Take another length of the buffer, and of the chunks to come."""
+        self._buffer_frames = buffer_frames
+        self._wanted_frames = buffer_frames + CHUNKS_AHEAD_MAX * chunk_frames
 
     def add(self, chunk: Chunk) -> None:
         """Append the next chunk."""

@@ -52,21 +52,30 @@ class Sender:
         self._session = session
         self._transport = transport
         self._rate = audio.rate
+        self._audio = audio
+        self._config = config
         self._host = config.host
-        self._buffer_frames = frames_from_ns(config.radio_sync.buffer_ns, audio.rate)
         self._start_frames = frames_from_ns(config.radio_sync.safety_ns, audio.rate)
-        self.chunk_frames = chunk_frames(audio, config.radio_sync.chunk_ns, config.network.datagram_max)
         self.packetizer = Packetizer(config.network.datagram_max)
         self.history = History(frames_from_ns(config.host.linger_ns, audio.rate))
         self.counters = SendCounters()
         self.next_seq_sent = 0
-        self._prebuffer = PreBuffer(self._buffer_frames, self.chunk_frames)
+        self._prebuffer = PreBuffer(0, 0)
         self._pacer = Pacer(config.host.fill_rate)
-        self._gather_ns_max = config.radio_sync.buffer_ns // GATHER_SHARE
+        self.set_depth(config.radio_sync.buffer_ns)
         self._repairs = RepairQueue(REPAIRS_PER_S_MIN, REPAIRS_PER_S_MIN, now)
         self._audio_from = HostNs(now + min(HELLO_NS, config.host.start_lead_ns // 4))
 
     # --- in ------------------------------------------------------------------------------------------------------
+
+    def set_depth(self, depth_ns: int) -> None:
+        """Read and send `depth_ns` ahead from now on, in chunks of the length that goes with it."""
+        chunk_ns = self._config.radio_sync.chunk_ns_at(depth_ns)
+        self.depth_ns = depth_ns
+        self.chunk_frames = chunk_frames(self._audio, chunk_ns, self._config.network.datagram_max)
+        self._buffer_frames = frames_from_ns(depth_ns, self._rate)
+        self._prebuffer.resize(self._buffer_frames, self.chunk_frames)
+        self._gather_ns_max = depth_ns // GATHER_SHARE
 
     def wanted_at(self, now: HostNs) -> HostNs | None:
         """Return when the next chunk will be wanted from the source; None while nothing moves."""

@@ -94,8 +94,6 @@ class HostSession:
             format=audio,
             control_port=control_port,
             clock_port=clock_port,
-            chunk_frames=self.sender.chunk_frames,
-            buffer_ns=sync.buffer_ns,
             host_name=name,
         )
         self._announcer = Announcer(facts, now)
@@ -333,6 +331,8 @@ class HostSession:
             play_frame=play_frame,
             next_seq=self.sender.next_seq_sent,
             final_frame=self.final_frame,
+            chunk_frames=self.sender.chunk_frames,
+            buffer_ns=self.sender.depth_ns,
             buffered_ns=self.buffered_ns(now),
         )
 

@@ -3,12 +3,16 @@
 It holds coded chunks; a chunk is decoded when it is first read, and only a few decoded ones are kept.  Capacity is a
 number of chunks (twice what the host says it sends ahead) and of bytes; at capacity the chunk furthest in the future
 gives way, because it has the best chance of being repaired later.
+
+Chunks need not be of one length: songs end in shorter ones, and a host whose buffer grows makes longer ones.  Where a
+chunk lies of which nothing has arrived is reckoned from its neighbours.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterator
 from enum import Enum, auto
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +22,12 @@ from radiosync.audio.format import AudioFormat, Samples
 from radiosync.errors import RemoteProtocolError
 from radiosync.repair.request import WHOLE
 from radiosync.repair.symbols import Assembly
-from radiosync.units import MediaFrame
+from radiosync.units import NS_PER_S, MediaFrame, ns_from_frames
 from radiosync.wire.messages import Audio, ChunkHeader
 
+PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
+CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
+CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 BYTES_MAX = 256 << 20  # 45 s of the largest format there is (192 kHz, 8 channels, 32 bits) is 276 MB as PCM
 DECODED_MAX = 4  # the chunk being played, its neighbours, and one for a jump
 _AFTER_ALL = 1 << 62  # greater than any sequence number
@@ -41,7 +48,7 @@ class JitterBuffer:
 
     def __init__(self, audio: AudioFormat, chunks_max: int) -> None:
         self.format = audio
-        self._chunks_max = chunks_max
+        self.chunks_max = chunks_max
         self._codec = ChunkCodec()
         self._slots: dict[int, Assembly] = {}
         self._order: list[tuple[MediaFrame, int]] = []
@@ -72,6 +79,12 @@ class JitterBuffer:
             return Added.DUPLICATE
         return Added.COMPLETED if slot.complete else Added.NEW
 
+    def make_room(self, buffer_ns: int, chunk_frames: int) -> None:
+        """Hold what a host sends that is `buffer_ns` ahead; never less than before, since that is on its way."""
+        chunk_ns = max(1, ns_from_frames(chunk_frames, self.format.rate))
+        chunks = min((2 * buffer_ns + PASSED_NS) // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
+        self.chunks_max = max(self.chunks_max, chunks)
+
     def missing(self, seq: int) -> int:
         """Return the bitmap of the symbols that chunk `seq` lacks: 0 complete, WHOLE none has arrived."""
         slot = self._slots.get(seq)
@@ -81,6 +94,29 @@ class JitterBuffer:
         """Return what is known of chunk `seq`."""
         slot = self._slots.get(seq)
         return None if slot is None else slot.header
+
+    def reckoned_end(self, seq: int, chunk_frames: int, announced: tuple[int, MediaFrame]) -> MediaFrame:
+        """Return where chunk `seq`, of which nothing has arrived, should end.
+
+        `announced` is the number and first frame of some chunk, `chunk_frames` the usual length.  What lies before a
+        known chunk is reckoned back from that, since a hole or a jump lies before it rather than behind it.
+        """
+        index = bisect_left(self._order, seq, key=itemgetter(1))
+        begin_seq, begin, usual = 0, MediaFrame(0), chunk_frames
+        if index > 0:
+            before = self._slots[self._order[index - 1][1]]
+            begin_seq, begin = before.seq + 1, MediaFrame(before.header.first_frame + before.header.frames)
+            usual = max(usual, before.header.frames)  # while lengths change, the greater: early would be given up on
+        after_frame, after_seq = self._order[index] if index < len(self._order) else (MediaFrame(0), 0)
+        if announced[0] <= seq and (index == 0 or announced[0] > begin_seq):
+            begin_seq, begin = announced
+        elif announced[0] > seq and (index == len(self._order) or announced[0] < after_seq):
+            after_seq, after_frame = announced
+        if after_seq > seq:
+            known = index > 0 or announced[0] <= seq
+            mean = (after_frame - begin) // max(1, after_seq - begin_seq) if known else usual
+            return MediaFrame(after_frame - (after_seq - seq - 1) * min(mean, usual))
+        return MediaFrame(begin + (seq + 1 - begin_seq) * usual)
 
     def drop_before(self, frame: MediaFrame) -> None:
         """Forget the chunks that end at or before `frame`."""
@@ -154,7 +190,7 @@ class JitterBuffer:
 
     def _make_room(self, header: ChunkHeader, seq: int) -> bool:
         """Make room for a new chunk; say whether it may come in."""
-        while len(self._slots) >= self._chunks_max or self._bytes + header.coded_bytes > BYTES_MAX:
+        while len(self._slots) >= self.chunks_max or self._bytes + header.coded_bytes > BYTES_MAX:
             self.overflows += 1
             if not self._order or self._order[-1] <= (header.first_frame, seq):
                 return False

@@ -15,7 +15,7 @@ from radiosync.clock.mapping import ClockMapping
 from radiosync.clock.poller import ClockPoller
 from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.jitter import Added, JitterBuffer
+from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.schedule import Schedule
@@ -28,9 +28,6 @@ from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, S
 ENTRY_NS = NS_PER_S  # what must lie ready to start in mid-stream: with a backfill of four times the music's rate ...
 ENTRY_SHARE = 3  # ... plenty; of a short buffer, a third
 START_EARLY_NS = 30 * NS_PER_MS  # before the chosen frame: a block's length and a loop's lateness
-PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
-CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
-CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone
 SONGS_MAX = 64
 LEFT_OUT_MAX = 4  # jumps of which something may still be on its way
@@ -70,9 +67,8 @@ class Stream:
         self.counters = StreamCounters()
         self.chunk_frames = announce.chunk_frames
         self.buffer_ns = announce.buffer_ms * NS_PER_MS
-        chunk_ns = max(1, ns_from_frames(announce.chunk_frames, self.format.rate))
-        self._chunks_max = min((2 * self.buffer_ns + PASSED_NS) // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
-        self.buffer = JitterBuffer(self.format, self._chunks_max)
+        self._concealed_before = (0, 0)
+        self.buffer = JitterBuffer(self.format, 0)
         self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
         self.clock = ClockFilter()
         self._clock_ready = False
@@ -100,7 +96,7 @@ class Stream:
         self._prepared_version = 0
         self._echo: tuple[HostNs, LocalNs] = (HostNs(0), now)
         self.receive_announce(announce, now)
-        for seq in range(announce.play_seq, min(self._first_live_seq, announce.play_seq + self._chunks_max)):
+        for seq in range(announce.play_seq, min(self._first_live_seq, announce.play_seq + self.buffer.chunks_max)):
             self._want(seq, now, eager=True)
 
     # --- in ------------------------------------------------------------------------------------------------------
@@ -110,13 +106,15 @@ class Stream:
         self.heard_at = now
         self._follow(announce.timeline, now)
         self._echo = (announce.sent_at, now)
+        self._resize(announce)
         next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)
         # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
         self._play = (play_seq, announce.play_frame)
-        if abs(next_seq - self._losses.next_seq) > self._chunks_max:
+        chunks_max = self.buffer.chunks_max
+        if abs(next_seq - self._losses.next_seq) > chunks_max:
             # An outage has outlasted all that was sent before it: go on with what can still be heard.
-            self._losses = LossDetector(max(play_seq, next_seq - self._chunks_max))
+            self._losses = LossDetector(max(play_seq, next_seq - chunks_max))
             self.requests.clear()
         self._losses.sent_before(next_seq, now)
         if announce.sent_at >= self._final_at:  # a jump makes the end unknown again, and announcements may overtake
@@ -142,7 +140,7 @@ class Stream:
         self.heard_at = now
         self._follow(audio.timeline, now)
         seq = extend_seq(audio.chunk.seq, self._losses.next_seq)
-        if abs(seq - self._losses.next_seq) > self._chunks_max:
+        if abs(seq - self._losses.next_seq) > self.buffer.chunks_max:
             self.counters.refused += 1
             return
         self.requests.symbols_per_chunk = audio.chunk.symbols
@@ -258,7 +256,9 @@ class Stream:
     @property
     def chunks_concealed(self) -> int:
         """How many chunks' worth of frames had to be concealed, rounded up."""
-        return 0 if self.playout is None else -(-self.playout.concealed_frames // self.chunk_frames)
+        frames, chunks = self._concealed_before
+        concealed = 0 if self.playout is None else self.playout.concealed_frames
+        return chunks + -(-max(0, concealed - frames) // self.chunk_frames)
 
     def one_way_ns(self) -> tuple[int, int]:
         """Return how long the last exchange took from host to listener and back, by the estimate of the clocks."""
@@ -305,6 +305,15 @@ class Stream:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
+    def _resize(self, announce: Announce) -> None:
+        """Follow a host that changes how far ahead it sends, or in which chunks."""
+        if announce.chunk_frames != self.chunk_frames:
+            concealed = 0 if self.playout is None else self.playout.concealed_frames
+            self._concealed_before = (concealed, self.chunks_concealed)
+            self.chunk_frames = announce.chunk_frames
+        self.buffer_ns = announce.buffer_ms * NS_PER_MS
+        self.buffer.make_room(self.buffer_ns, self.chunk_frames)
+
     def _follow(self, timeline: Timeline, now: LocalNs) -> None:
         old = self.schedule.log.newest
         if not self.schedule.log.add(timeline):
@@ -337,8 +346,7 @@ class Stream:
         if header is not None:
             frame = MediaFrame(header.first_frame + header.frames)
         else:
-            play_seq, play_frame = self._play
-            frame = MediaFrame(play_frame + (seq + 1 - play_seq) * self.chunk_frames)
+            frame = self.buffer.reckoned_end(seq, self.chunk_frames, self._play)
         log, rate = self.schedule.log, self.format.rate
         if self.preparing and self.sync is not None and frame > self.sync.target_frame:
             # A start is being prepared: what it begins with is needed at once.

@@ -12,7 +12,7 @@ from radiosync.sim.measure import Heard, apart_ns, heard, percentile
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
-from radiosync.units import NS_PER_S, ns_from_frames, ns_from_s
+from radiosync.units import NS_PER_S, ns_from_s
 
 TURNS_PER_S_MAX = 2000  # of an event loop; a loop that spins makes 50,000
 
@@ -162,10 +162,9 @@ def loops(world: World, _scenario: Scenario) -> Iterator[str]:
 
 def bounds(world: World, scenario: Scenario) -> Iterator[str]:
     """No queue has grown beyond what its owner promises, and few have been full."""
-    buffer_ns = scenario.settings.radio_sync.buffer_ns
+    sync = scenario.settings.radio_sync
     for host in world.hosts:
-        chunk_ns = ns_from_frames(host.session.sender.chunk_frames, host.session.format.rate)
-        most_ns = buffer_ns + (CHUNKS_AHEAD_MAX + 1) * chunk_ns
+        most_ns = sync.buffer_ns + (CHUNKS_AHEAD_MAX + 1) * sync.chunk_ns
         if host.buffered_ns_peak > most_ns:
             yield f"{host.machine.name}: {host.buffered_ns_peak} ns of music read ahead, more than {most_ns}"
     overflows = sum(listener.overflows for listener in world.listeners)

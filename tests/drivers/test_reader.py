@@ -73,6 +73,21 @@ def test_everything_is_read_once_in_chunks_of_one_song(open_reader, songs):
     assert [i.song_frame for i in items[:11]] == [*range(0, RATE, CHUNK), 0]
 
 
+@pytest.mark.parametrize("length", [CHUNK // 4, 3 * CHUNK])
+def test_another_length_counts_from_the_next_chunk_on(open_reader, songs, length):
+    reader = open_reader()
+    first = take(reader)
+    reader.chunk_frames = length
+    items, _ = take_until_end(reader)
+    assert np.array_equal(samples_of([first, *items]), np.concatenate(songs))
+    lengths = [item.frames for item in items]
+    ready = lengths.index(length)
+    assert 0 < ready <= READY_MAX + 2, "what was read already"
+    assert set(lengths[:ready]) == {CHUNK}
+    last_of_songs = {8_000 - (ready + 1) * CHUNK, 16_000, 24_000}
+    assert set(lengths[ready:]) - {length} <= {frames % length for frames in last_of_songs}
+
+
 def test_it_reads_no_further_ahead_than_its_queue(open_reader):
     reader = open_reader()
     take(reader)

@@ -26,8 +26,6 @@ def facts(kit):
         format=kit.MONO,
         control_port=45_451,
         clock_port=45_452,
-        chunk_frames=800,
-        buffer_ns=2_000 * NS_PER_MS,
         host_name="den",
     )
 
@@ -41,6 +39,8 @@ def state(kit):
         play_frame=16_800,
         next_seq=40,
         final_frame=None,
+        chunk_frames=800,
+        buffer_ns=2_000 * NS_PER_MS,
         buffered_ns=1_500 * NS_PER_MS,
     )
 

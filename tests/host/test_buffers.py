@@ -57,6 +57,18 @@ def test_it_asks_for_the_buffer_and_two_chunks_more(prebuffer):
     assert prebuffer.frames_until_wanted(5 * RATE, 9 * RATE) == 0
 
 
+def test_another_length_counts_at_once(prebuffer, kit):
+    prebuffer.add(kit.chunk(15))  # at 1.5 s
+    assert prebuffer.frames_until_due(0) == RATE // 2
+    prebuffer.resize(2 * RATE, 2 * CHUNK)
+    assert prebuffer.frames_until_due(0) == 0
+    full = 2 * RATE + CHUNKS_AHEAD_MAX * 2 * CHUNK
+    assert prebuffer.frames_until_wanted(full, 0) == 1
+    assert prebuffer.frames_until_wanted(full - 1, 0) == 0
+    prebuffer.resize(RATE, CHUNK)
+    assert prebuffer.frames_until_due(0) == RATE // 2
+
+
 def test_what_can_no_longer_be_heard_is_dropped_even_half_sent(prebuffer, kit):
     for seq in range(4):
         prebuffer.add(kit.chunk(seq))

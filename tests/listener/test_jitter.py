@@ -120,6 +120,58 @@ def test_any_order_with_any_losses_reads_what_is_there(kit, seed, lost, reads):
             assert buffer.complete_frames(first) == there[first:].sum()
 
 
+PLACES = {  # number: first frame and length; longer chunks from 13 on, a hole before 20
+    **{seq: (100 * seq, 100) for seq in range(10, 13)},
+    **{seq: (1_300 + 250 * (seq - 13), 250) for seq in range(13, 20)},
+    **{seq: (9_000 + 250 * (seq - 20), 250) for seq in range(20, 24)},
+}
+
+
+@pytest.mark.parametrize("lost", [seq for seq in PLACES if seq != 10])
+def test_where_a_chunk_lies_is_reckoned_from_its_neighbours(buffer, chunk, lost):
+    for seq, (first, frames) in PLACES.items():
+        if seq != lost:
+            add(buffer, chunk(seq, first, frames))
+    first, frames = PLACES[lost]
+    end = 9_000 if lost == 19 else first + frames  # it could be on either side of the hole
+    assert buffer.reckoned_end(lost, 250, (10, 1_000)) == end
+
+
+def test_where_several_lie_is_reckoned_at_the_latest(buffer, chunk):
+    """Too early an end would be given up on."""
+    for gone in ([11, 12], [12, 13, 14], [14, 15, 16, 17], [18, 19, 20, 21], [21, 22, 23]):
+        for seq, (first, frames) in PLACES.items():
+            if seq not in gone:
+                add(buffer, chunk(seq, first, frames))
+        for seq in gone:
+            end = sum(PLACES[seq])
+            hole = 9_000 - 3_050 if gone == [18, 19, 20, 21] and seq < 20 else 0
+            assert end <= buffer.reckoned_end(seq, 250, (10, 1_000)) <= end + hole + 250
+        buffer.drop_between(0, 100_000)
+
+
+def test_where_a_chunk_lies_is_known_from_the_announcement_if_that_is_nearest(buffer, chunk):
+    assert buffer.reckoned_end(20, 100, (15, 5_000)) == 5_600
+    assert buffer.reckoned_end(12, 100, (15, 5_000)) == 4_800
+    add(buffer, chunk(10, 1_000, 100))
+    assert buffer.reckoned_end(15, 100, (15, 5_000)) == 5_100, "a jump lies between them"
+    assert buffer.reckoned_end(14, 100, (15, 5_000)) == 5_000
+    assert buffer.reckoned_end(12, 100, (5, 0)) == 1_300
+
+
+def test_room_is_made_for_what_is_announced_and_never_taken_away(kit):
+    buffer = JitterBuffer(kit.MONO, 0)
+    buffer.make_room(300_000_000, 240)  # 300 ms of 30 ms
+    first = buffer.chunks_max
+    assert 2 * 10 < first < 200
+    buffer.make_room(1_200_000_000, 960)
+    assert buffer.chunks_max == first, "fewer and longer ones, but the short ones are still there"
+    buffer.make_room(1_200_000_000, 240)
+    assert 2 * 40 < buffer.chunks_max < 300
+    buffer.make_room(1 << 50, 1)
+    assert buffer.chunks_max == module.CHUNKS_MAX
+
+
 def test_holes_between_chunks_are_silence(buffer, chunk, kit):
     """The host leaves them where its source was late."""
     add(buffer, chunk(0, 0))

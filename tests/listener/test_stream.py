@@ -167,7 +167,7 @@ def test_numbers_far_from_the_stream_are_refused(follow, kit, announce):
     assert stream.counters.refused > 0
     stream.receive_announce(replace(announce, next_seq=1 << 31, cookie=0), kit.START)
     stream.handle_timeout(kit.START + NS_PER_S)
-    assert len(stream.requests) <= stream._chunks_max
+    assert len(stream.requests) <= stream.buffer.chunks_max
 
 
 def test_a_timeline_is_followed_by_its_version(follow, kit, announce):
@@ -514,3 +514,41 @@ def test_nothing_it_sends_is_larger_than_what_it_is_asked(world):
     assert {type(message).__name__ for message in seen} >= {"Solicit", "Report", "Nack"} - {"Nack"}
     assert not [message for message in seen if isinstance(message, Announce | Audio)]
     assert it.host.counters.rejected == 0
+
+
+# --- a host that changes what it sends --------------------------------------------------------------------------------
+
+
+def test_concealed_chunks_are_counted_by_the_length_they_had(follow, announce):
+    stream = follow()
+    playout = type("Playout", (), {"concealed_frames": 0, "final_frame": None, "cursor": None, "ended": False})()
+    stream.attach(playout)
+    playout.concealed_frames = 2 * CHUNK + 1
+    assert stream.chunks_concealed == 3
+    longer = replace(announce, chunk_frames=4 * CHUNK, buffer_ms=8_000, cookie=0)
+    stream.receive_announce(longer, stream.heard_at)
+    assert stream.chunks_concealed == 3
+    playout.concealed_frames += 4 * CHUNK + 1
+    assert stream.chunks_concealed == 5
+    stream.receive_announce(announce, stream.heard_at)
+    playout.concealed_frames += CHUNK
+    assert stream.chunks_concealed == 6
+
+
+def test_a_deeper_buffer_is_followed(follow, announce, kit):
+    stream = follow()
+    chunks_max = stream.buffer.chunks_max
+    stream.receive_announce(replace(announce, buffer_ms=45_000, cookie=0), kit.START)
+    assert stream.buffer_ns == 45 * NS_PER_S
+    assert stream.buffer.chunks_max == chunks_max + 2 * 43 * 10
+
+
+def test_what_is_lost_where_longer_chunks_begin_is_asked_for_in_time(follow, announce, kit):
+    stream = follow(next_seq=50)
+    for seq, first, frames in ((50, 50 * CHUNK, CHUNK), (53, 52 * CHUNK + 2 * CHUNK, 2 * CHUNK)):
+        for symbol in kit.chunk_symbols(seq, first, kit.counting(first, frames), timeline=announce.timeline):
+            stream.receive_audio(symbol, kit.START)
+    stream.receive_announce(replace(announce, chunk_frames=2 * CHUNK, next_seq=54, cookie=0), kit.START)
+    ends = [stream._deadline_at(seq, kit.START) - stream._deadline_at(50, kit.START) for seq in (51, 52)]
+    assert ends[1] == 3 * NS_PER_S // 10, "up to the chunk that is here"
+    assert NS_PER_S // 10 <= ends[0] <= 2 * NS_PER_S // 10
