@@ -14,7 +14,7 @@ local KINDS = {
 }
 local PLAY_STATES = { [0] = "STOPPED", [1] = "PLAYING", [2] = "PAUSED" }
 local SAMPLES = { [1] = "S16", [2] = "S24", [3] = "S32", [4] = "F32" }
-local CODECS = { [1] = "PCM", [2] = "FLAC" }
+local CODECS = { [1] = "PCM", [2] = "FLAC", [3] = "OPUS" }
 local REASONS = { [1] = "ENDED", [2] = "STOPPED" }
 local PHASES = { [1] = "PREPARE", [2] = "GO" }
 local LISTENER_STATES = {

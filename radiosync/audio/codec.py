@@ -1,4 +1,4 @@
-"""Turn a chunk's samples into bytes that can be decoded alone, and back, bit for bit.
+"""Turn a chunk's samples into bytes that can be decoded alone, and back, bit for bit; what is lossy is in `opus.py`.
 
 FLAC (RFC 9639) takes 20 to 40 percent off dense music and nearly all of silence.  A file made by libsndfile begins
 with 86 bytes that say what the chunk's header says already: the `fLaC` mark, STREAMINFO and a vendor comment.  They
@@ -21,8 +21,9 @@ from enum import IntEnum
 import numpy as np
 import soundfile
 
-from radiosync.audio import pcm
+from radiosync.audio import opus, pcm
 from radiosync.audio.format import AudioFormat, SampleFormat, Samples
+from radiosync.audio.opus import Decoded
 from radiosync.errors import RemoteProtocolError
 
 FLAC_FRAMES_MIN = 16  # the smallest block size of STREAMINFO (RFC 9639, section 8.2)
@@ -38,6 +39,7 @@ class Codec(IntEnum):
 
     PCM = 1
     FLAC = 2
+    OPUS = 3
 
 
 class SequentialSoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -64,7 +66,7 @@ class ChunkCodec:
         self.pcm_escapes = 0
 
     def encode(self, samples: Samples, audio: AudioFormat, codec: Codec) -> tuple[Codec, bytes]:
-        """Code samples of shape (frames, channels) and return the codec really used with the bytes."""
+        """Code samples of shape (frames, channels) without loss; return the codec really used with the bytes."""
         if codec is Codec.FLAC:
             coded = _flac_encode(samples, audio)
             if coded is not None:
@@ -77,6 +79,20 @@ class ChunkCodec:
 
         Raises RemoteProtocolError for bytes that are not such a chunk.
         """
+        return self.decode_with_overlap(codec, data, audio, frames).samples
+
+    def decode_with_overlap(self, codec: Codec, data: bytes, audio: AudioFormat, frames: int) -> Decoded:
+        """Decode a chunk of exactly `frames` frames, and what it holds of its neighbours to be cross-faded with them.
+
+        Raises RemoteProtocolError for bytes that are not such a chunk.
+        """
+        if codec is Codec.OPUS:
+            return opus.decode(data, audio, frames)
+        none = audio.silence(0)
+        return Decoded(none, self._decode_exactly(codec, data, audio, frames), none)
+
+    @staticmethod
+    def _decode_exactly(codec: Codec, data: bytes, audio: AudioFormat, frames: int) -> Samples:
         if codec is Codec.FLAC:
             return _flac_decode(data, audio, frames)
         if len(data) != frames * audio.frame_bytes:

@@ -11,6 +11,7 @@ from radiosync.audio.format import AudioFormat, SampleFormat, Samples
 from radiosync.errors import RemoteProtocolError
 
 S16 = AudioFormat(48_000, 2, SampleFormat.S16)
+LOSSLESS = (Codec.PCM, Codec.FLAC)
 
 
 def music(audio: AudioFormat, frames: int, seed: int = 1) -> Samples:
@@ -45,7 +46,7 @@ def test_every_format_comes_back_bit_for_bit(rate: int, channels: int, sample: S
     st.integers(8_000, 192_000),
     st.integers(1, 9000),
     st.booleans(),
-    st.sampled_from(list(Codec)),
+    st.sampled_from(LOSSLESS),
 )
 @settings(max_examples=120, deadline=None)
 def test_round_trip(sample: SampleFormat, channels: int, rate: int, frames: int, tonal: bool, wanted: Codec) -> None:
@@ -80,7 +81,7 @@ def test_silence_is_nearly_nothing() -> None:
 @pytest.mark.parametrize("frames", [20, 4096, 4100, 24_000])
 def test_a_wrong_length_is_refused(frames: int) -> None:
     samples = music(S16, frames)
-    for wanted in Codec:
+    for wanted in LOSSLESS:
         codec, data = ChunkCodec().encode(samples, S16, wanted)
         for wrong in (0, 1, frames - 1, frames + 1, 2 * frames, 10**9):
             with pytest.raises(RemoteProtocolError):

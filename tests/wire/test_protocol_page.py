@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from radiosync.audio import opus
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import HostConfig, NetworkConfig
@@ -34,8 +35,9 @@ STRUCTS = {
     "ask": listener_codec._ASK,
     "nack_entry": listener_codec._NACK_ENTRY,
     "report": listener_codec._REPORT,
+    "opus": opus._HEAD,
 }
-BEGINS = dict.fromkeys(["header", "nack_entry", "flac", "tier_offer"], 0)
+BEGINS = dict.fromkeys(["header", "nack_entry", "flac", "opus", "tier_offer"], 0)
 BEGINS |= dict.fromkeys(["timeline", "solicit", "ask"], 16)
 BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye", "sync"], 44) | {"report": 32}
 TEXTS = {"announce": [limits.NAME_MAX], "song": [limits.TAG_MAX] * 3, "report": [limits.NAME_MAX]}
