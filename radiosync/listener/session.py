@@ -26,7 +26,7 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.stream import Stream
 from radiosync.listener.sync import SyncAlarm
 from radiosync.repair.respond import Address
-from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame
+from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, LocalNs, MediaFrame
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
     Announce,
@@ -263,7 +263,7 @@ class ListenerSession:
             chunks_concealed=stream.chunks_concealed,
             underruns=playout.underruns if playout is not None else 0,
             hard_resyncs=playout.hard_resyncs if playout is not None else 0,
-            jitter_us=0,
+            jitter_us=stream.arrivals.jitter_ns // NS_PER_US,
             name=self.name,
         )
         self._out.append(Datagram(encode(report), stream.control_address))

@@ -14,6 +14,7 @@ from radiosync.clock.filter import ClockFilter
 from radiosync.clock.mapping import ClockMapping
 from radiosync.clock.poller import ClockPoller
 from radiosync.config import Config
+from radiosync.listener.arrival import ArrivalJitter
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
@@ -94,6 +95,7 @@ class Stream:
         self.exchange: Exchange | None = None
         self.sync: ClientSync | None = None
         self._prepared_version = 0
+        self.arrivals = ArrivalJitter()
         self._echo: tuple[HostNs, LocalNs] = (HostNs(0), now)
         self.receive_announce(announce, now)
         for seq in range(announce.play_seq, min(self._first_live_seq, announce.play_seq + self.buffer.chunks_max)):
@@ -106,6 +108,8 @@ class Stream:
         self.heard_at = now
         self._follow(announce.timeline, now)
         self._echo = (announce.sent_at, now)
+        if not announce.nonce:  # answers come by another way
+            self.arrivals.arrived(announce.sent_at, now)
         self._resize(announce)
         next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)

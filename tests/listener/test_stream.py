@@ -552,3 +552,13 @@ def test_what_is_lost_where_longer_chunks_begin_is_asked_for_in_time(follow, ann
     ends = [stream._deadline_at(seq, kit.START) - stream._deadline_at(50, kit.START) for seq in (51, 52)]
     assert ends[1] == 3 * NS_PER_S // 10, "up to the chunk that is here"
     assert NS_PER_S // 10 <= ends[0] <= 2 * NS_PER_S // 10
+
+
+def test_jitter_is_that_of_announcements_to_all(follow, announce, kit):
+    stream = follow()
+    for second in range(1, 101):
+        sent_at = announce.sent_at + second * NS_PER_S
+        at = kit.START + second * NS_PER_S + (second % 2) * 40 * NS_PER_MS
+        stream.receive_announce(replace(announce, sent_at=sent_at, nonce=0, cookie=0), at)
+        stream.receive_announce(replace(announce, sent_at=sent_at + 1), at + NS_PER_S // 2)
+    assert stream.arrivals.jitter_ns == pytest.approx(40 * NS_PER_MS, rel=0.05)

@@ -79,3 +79,16 @@ def test_the_sync_command_names_the_slowest_and_each_knows_what_it_has_to_spare(
         (stream,) = node.streams
         expected_ms = 2 * (ONE_WAY_MS["slow"] - ONE_WAY_MS[node.machine.name])
         assert stream.sync.delay_ns == pytest.approx(expected_ms * NS_PER_MS, rel=0.1, abs=2 * NS_PER_MS)
+
+
+def test_each_listener_reports_how_unevenly_announcements_reach_it(make_scenario):
+    listeners = tuple(
+        Listeners(name=name, up=link, down=link)
+        for name, ms in {"calm": 0, "rough": 30}.items()
+        for link in (LinkSettings(jitter_ns=ms * NS_PER_MS),)
+    )
+    world = build(make_scenario(60.0, listeners=listeners), 1)
+    world.run(60_000_000_000)
+    jitter_us = {row.report.name: row.report.jitter_us for row in world.hosts[0].session.listeners}
+    assert jitter_us["calm"] < 200
+    assert 10_000 < jitter_us["rough"] < 100_000
