@@ -6,6 +6,11 @@ gives way, because it has the best chance of being repaired later.
 
 Chunks need not be of one length: songs end in shorter ones, and a host whose buffer grows makes longer ones.  Where a
 chunk lies of which nothing has arrived is reckoned from its neighbours.
+
+Chunks coded without loss follow one another bit for bit.  Where one of two neighbours is lossy, the two don't meet:
+each has its own error.  So they are cross-faded with what the lossy one knows of the other: what it decodes behind its
+own end fades out over the head of the later one; or, where the later one alone is lossy, what it decodes before its own
+beginning fades in over the tail of the earlier.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -18,11 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiosync.audio.codec import ChunkCodec, Codec
+from radiosync.audio.crossfade import cross_fade
 from radiosync.audio.format import AudioFormat, Samples
+from radiosync.audio.opus import OVERLAP_NS, Decoded
 from radiosync.errors import RemoteProtocolError
 from radiosync.repair.request import WHOLE
 from radiosync.repair.symbols import Assembly
-from radiosync.units import NS_PER_S, MediaFrame, ns_from_frames
+from radiosync.units import NS_PER_S, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.messages import Audio, ChunkHeader
 
 PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
@@ -52,7 +59,10 @@ class JitterBuffer:
         self._codec = ChunkCodec()
         self._slots: dict[int, Assembly] = {}
         self._order: list[tuple[MediaFrame, int]] = []
-        self._decoded: OrderedDict[int, Samples] = OrderedDict()
+        self._decoded: OrderedDict[int, Decoded] = OrderedDict()
+        # What lossy chunks know of the frames behind them, by the frame it begins with; needed when they are gone.
+        self._behind: OrderedDict[MediaFrame, tuple[int, Samples]] = OrderedDict()
+        self._fade_frames = frames_from_ns(OVERLAP_NS, audio.rate)
         self._bytes = 0
         self.floor_frame = MediaFrame(0)
         self.overflows = 0
@@ -161,7 +171,9 @@ class JitterBuffer:
                 continue
             begin = max(header.first_frame, frame)
             end = min(header.first_frame + header.frames, frame + count)
-            samples[begin - frame : end - frame] = decoded[begin - header.first_frame : end - header.first_frame]
+            part = samples[begin - frame : end - frame]
+            part[:] = decoded.samples[begin - header.first_frame : end - header.first_frame]
+            self._join(slot, decoded, begin - header.first_frame, part)
             present[begin - frame : end - frame] = True
         return samples, present
 
@@ -202,19 +214,74 @@ class JitterBuffer:
         self._bytes -= self._slots.pop(entry[1]).header.coded_bytes
         self._decoded.pop(entry[1], None)
 
-    def _decode(self, slot: Assembly) -> Samples | None:
+    def _join(self, slot: Assembly, decoded: Decoded, begin: int, part: Samples) -> None:
+        """Cross-fade what `part`, the frames of a chunk from its `begin` on, has of the chunk's edges."""
+        frames, end = len(decoded.samples), begin + len(part)
+        longest = min(self._fade_frames, frames // 2)
+        if begin < longest:
+            earlier = self._known_behind(slot)[:longest]
+            if begin < len(earlier):
+                faded = cross_fade(earlier, decoded.samples[: len(earlier)], self.format.sample)[begin:end]
+                part[: len(faded)] = faded
+        if end > frames - longest and not len(decoded.after):
+            later = self._known_before(slot)
+            later = later[max(0, len(later) - longest) :]
+            first = frames - len(later)
+            if end > first:
+                faded = cross_fade(decoded.samples[first:], later, self.format.sample)[
+                    max(0, begin - first) : end - first
+                ]
+                part[len(part) - len(faded) :] = faded
+
+    def _known_behind(self, slot: Assembly) -> Samples:
+        """Return what the chunk before this one knows of its frames: none, unless that is lossy."""
+        header = slot.header
+        earlier = self._neighbour(slot, -1)
+        if earlier is not None and earlier.header.first_frame + earlier.header.frames == header.first_frame:
+            decoded = self._decode(earlier)
+            if decoded is not None:
+                return decoded.after if earlier.header.epoch == header.epoch else self.format.silence(0)
+        epoch, passed = self._behind.get(header.first_frame, (0, None))
+        return self.format.silence(0) if passed is None or epoch != header.epoch else passed
+
+    def _known_before(self, slot: Assembly) -> Samples:
+        """Return what the chunk after this one knows of its frames: none, unless that is lossy."""
+        header = slot.header
+        later = self._neighbour(slot, 1)
+        if (
+            later is not None
+            and later.header.first_frame == header.first_frame + header.frames
+            and later.header.epoch == header.epoch
+        ):
+            decoded = self._decode(later)
+            if decoded is not None:
+                return decoded.before
+        return self.format.silence(0)
+
+    def _neighbour(self, slot: Assembly, step: int) -> Assembly | None:
+        """Return the lossy chunk next to this one in order, if it is complete."""
+        index = bisect_left(self._order, (slot.header.first_frame, slot.seq)) + step
+        if not 0 <= index < len(self._order):
+            return None
+        found = self._slots[self._order[index][1]]
+        return found if found.complete and found.header.codec == Codec.OPUS else None
+
+    def _decode(self, slot: Assembly) -> Decoded | None:
         header = slot.header
         known = self._decoded.get(slot.seq)
-        if known is not None:
+        if known is not None or self._slots.get(slot.seq) is not slot:  # a neighbour's turn may have shown it broken
             return known
         try:
-            decoded = self._codec.decode(Codec(header.codec), slot.coded(), self.format, header.frames)
+            decoded = self._codec.decode_with_overlap(Codec(header.codec), slot.coded(), self.format, header.frames)
         except (RemoteProtocolError, ValueError):
             # Damaged on the way in spite of UDP's checksum, or forged: as if nothing had arrived, so it is asked for.
             self.broken += 1
             self._remove((header.first_frame, slot.seq))
             return None
         self._decoded[slot.seq] = decoded
-        while len(self._decoded) > DECODED_MAX:
-            self._decoded.popitem(last=False)
+        if len(decoded.after):
+            self._behind[MediaFrame(header.first_frame + header.frames)] = header.epoch, decoded.after.copy()
+        for kept in (self._decoded, self._behind):
+            while len(kept) > DECODED_MAX:
+                kept.popitem(last=False)
         return decoded

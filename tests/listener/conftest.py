@@ -47,9 +47,11 @@ def mapping_with(offset=OFFSET, skew=0.0):
     )
 
 
-def chunk_symbols(seq, first, samples, audio=MONO, codec=Codec.PCM, symbol_bytes=50, timeline=None, repair=False):
-    """Return the datagrams' contents of one chunk."""
-    codec, coded = ChunkCodec().encode(samples, audio, codec)
+def chunk_symbols(
+    seq, first, samples, audio=MONO, codec=Codec.PCM, symbol_bytes=50, timeline=None, repair=False, coded=None
+):
+    """Return the datagrams' contents of one chunk; `coded` is a codec and what it made of the samples."""
+    codec, coded = coded or ChunkCodec().encode(samples, audio, codec)
     symbols = split(coded, symbol_bytes)
     timeline = timeline or timeline_at()
     header = ChunkHeader(
