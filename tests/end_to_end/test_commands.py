@@ -5,11 +5,10 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from orders import Samples, ask, order, pieces, post, wait_for
 from party import Listener, Party, now_ns, read_wav, run, write_song
 
 AUDIO = (44_100, 2, "PCM_16")
@@ -18,49 +17,10 @@ NS_PER_S = 1_000_000_000
 SKIP_S = 1.0  # from the order to the sound
 LOSSY = {"seed": 5, "loss": 0.05}
 
-Samples = NDArray[Any]
-
-
-def order(party: Party, command: str, *args: str) -> dict[str, Any]:
-    done = run("ctl", command, *args, "--host", f"127.0.0.1:{party.control_port}", "--json")
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def wait_for(party: Party, state: str) -> dict[str, Any]:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        status = ask(party)
-        if status["state"] == state:
-            return status
-        time.sleep(0.02)
-    raise AssertionError(f"the host never was {state}: {status}")
-
-
-def ask(party: Party) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{party.control_port}/api/status", timeout=10) as answer:
-        return dict(json.load(answer))
-
 
 def heard_of(listener: Listener) -> Samples:
     assert listener.wav is not None
     return read_wav(listener.wav, *AUDIO)
-
-
-def pieces(heard: Samples, songs: dict[str, Samples]) -> list[tuple[str, int, int]]:
-    """Cut what was heard into unbroken pieces of songs: name, first frame, frames."""
-    found, at = [], 0
-    known = {song[i : i + 4].tobytes(): (name, i) for name, song in songs.items() for i in range(len(song) - 3)}
-    while at <= len(heard) - 4:
-        match = known.get(heard[at : at + 4].tobytes())
-        assert match is not None, f"frame {at} of {len(heard)} is of no song"
-        name, begin = match
-        count = min(len(heard) - at, len(songs[name]) - begin)
-        same = (heard[at : at + count] == songs[name][begin : begin + count]).all(axis=1)
-        count = count if same.all() else int(np.argmin(same))
-        found.append((name, begin, count))
-        at += count
-    return found
 
 
 @pytest.fixture
@@ -125,11 +85,8 @@ def test_a_skip_is_heard_within_a_second(party: Party, songs: dict[str, Samples]
     listener = party.listener("pipe:-", impair=LOSSY)
     host = party.host(tmp_path / "a.wav", tmp_path / "b.wav")
     host.wait_stats(lambda r: r["position_s"] > 2)
-    address = f"http://127.0.0.1:{party.control_port}/api/command"
-    data = json.dumps({"command": "next"}).encode()
-    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
     ordered_at = now_ns()
-    urllib.request.urlopen(request, timeout=10).close()
+    post(party, "next")
     first = songs["b"][:64].tobytes()
     while first not in listener.piped:
         assert now_ns() - ordered_at < 20 * NS_PER_S, "the skip was never heard"
@@ -145,7 +102,7 @@ def test_the_interface_describes_itself_and_refuses_what_it_should(party: Party,
     with urllib.request.urlopen(f"{base}/openapi.json", timeout=10) as answer:
         assert set(json.load(answer)["paths"]) == {"/api/status", "/api/command"}
 
-    def post(body: bytes, **headers: str) -> int:
+    def answer_to(body: bytes, **headers: str) -> int:
         try:
             request = urllib.request.Request(f"{base}/api/command", body, headers)
             with urllib.request.urlopen(request, timeout=10) as reply:
@@ -154,12 +111,12 @@ def test_the_interface_describes_itself_and_refuses_what_it_should(party: Party,
             return error.code
 
     good = b'{"command": "pause"}'
-    assert post(b'{"command": "explode"}', **{"Content-Type": "application/json"}) == 422
-    assert post(b'{"command": "seek", "seconds": -1}', **{"Content-Type": "application/json"}) == 422
-    assert post(good, **{"Content-Type": "text/plain"}) == 422, "a page elsewhere could send this unasked"
-    assert post(good, **{"Content-Type": "application/json", "Host": "evil.example"}) == 400
+    assert answer_to(b'{"command": "explode"}', **{"Content-Type": "application/json"}) == 422
+    assert answer_to(b'{"command": "seek", "seconds": -1}', **{"Content-Type": "application/json"}) == 422
+    assert answer_to(good, **{"Content-Type": "text/plain"}) == 422, "a page elsewhere could send this unasked"
+    assert answer_to(good, **{"Content-Type": "application/json", "Host": "evil.example"}) == 400
     assert ask(party)["state"] == "playing"
-    assert post(good, **{"Content-Type": "application/json"}) == 200
+    assert answer_to(good, **{"Content-Type": "application/json"}) == 200
 
 
 @pytest.mark.parametrize(
