@@ -2,8 +2,8 @@
 
 The schedule: 16 questions 30 ms apart, so that a listener can start within half a second; four a second until ten
 seconds have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
-don't fall into step.  Five seconds without an answer bring a burst of eight, and again after 10, 20 and 40 s; so does
-the first answer after such a silence.
+don't fall into step.  Five seconds without an answer (or three long intervals) bring a burst of eight, and again after
+10, 20 and 40 s; so does the first answer after such a silence.
 
 Answers are paired with questions by a random 64-bit nonce that travels as the transmit timestamp and comes back as the
 origin (see `radiosync.wire.ntp`).  Whatever else arrives is counted and dropped.
@@ -26,6 +26,7 @@ LEARNING_NS = 10 * NS_PER_S
 STEADY_PERIOD_NS = NS_PER_S
 JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
+UNANSWERED_MAX = 3  # questions in a row, where these take longer than that
 SILENCE_NS_MAX = 40 * NS_PER_S
 REPLY_NS_MAX = NS_PER_S
 OUTSTANDING_MAX = 64  # two seconds of burst; a reply later than REPLY_NS_MAX is useless anyway
@@ -62,13 +63,14 @@ class ClockPoller:
         self.counters = PollerCounters()
         self._random = random
         self._steady_ns = steady_ns
+        self._silence_ns_min = max(SILENCE_NS, UNANSWERED_MAX * steady_ns)
         self._hurried_at = LocalNs(now - SILENCE_NS)
         self._outstanding: dict[int, LocalNs | None] = {}
         self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
         self._burst_left = 0
         self._learning_until = now
         self._silent_since = now
-        self._silence_ns = SILENCE_NS
+        self._silence_ns = self._silence_ns_min
         self._reburst_at = now
         self._timeout_at = now
         self.restart_burst(now)
@@ -76,9 +78,9 @@ class ClockPoller:
     def restart_burst(self, now: LocalNs) -> None:
         """Begin the whole schedule again at `now`: after a resume, a change of address, a step, a new host."""
         self._learning_until = LocalNs(now + LEARNING_NS)
-        self._silence_ns = SILENCE_NS
+        self._silence_ns = self._silence_ns_min
         self._silent_since = now
-        self._reburst_at = LocalNs(now + SILENCE_NS)
+        self._reburst_at = LocalNs(now + self._silence_ns)
         self._begin_burst(BURST_COUNT, now)
 
     def hurry(self, now: LocalNs) -> None:
@@ -96,7 +98,7 @@ class ClockPoller:
         if now < self._timeout_at:
             return []
         if now >= self._reburst_at:
-            self._silence_ns = min(2 * self._silence_ns, SILENCE_NS_MAX)
+            self._silence_ns = min(2 * self._silence_ns, max(SILENCE_NS_MAX, self._silence_ns_min))
             self._reburst_at = LocalNs(now + self._silence_ns)
             self._begin_burst(REBURST_COUNT, now)
         self._timeout_at = LocalNs(now + self._period_ns(now))
@@ -152,9 +154,9 @@ class ClockPoller:
     def _note_reply(self, now: LocalNs) -> None:
         silent_ns = now - self._silent_since
         self._silent_since = now
-        self._silence_ns = SILENCE_NS
-        self._reburst_at = LocalNs(now + SILENCE_NS)
-        if silent_ns >= SILENCE_NS and self._burst_left == 0:
+        self._silence_ns = self._silence_ns_min
+        self._reburst_at = LocalNs(now + self._silence_ns)
+        if silent_ns >= self._silence_ns and self._burst_left == 0:
             self._begin_burst(REBURST_COUNT, now)
 
     def _begin_burst(self, count: int, now: LocalNs) -> None:

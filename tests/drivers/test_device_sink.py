@@ -335,6 +335,15 @@ def test_the_volume_is_the_loudness(fake: FakePortAudio) -> None:
     assert listening.playout._gain == pytest.approx(0.125)
 
 
+@pytest.mark.parametrize("ahead_s", [0.1, 0.5])
+def test_render_ahead_is_how_much_is_rendered_ahead(fake: FakePortAudio, time: Time, ahead_s: float) -> None:
+    sink = DeviceSink(replace(ListenerConfig(), render_ahead=ahead_s), 5 * NS_PER_MS)
+    begin(sink)
+    sink._playout = Loud(2)  # type: ignore[assignment]
+    run(sink, fake, time, blocks=50)
+    assert ahead_s - 0.04 <= sink._ring.readable() / 44_100 <= ahead_s
+
+
 def test_portaudio_that_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, *args: Any, **options: Any) -> Any:
         if name == "sounddevice":

@@ -5,10 +5,6 @@ import sys
 
 import pytest
 
-from radiosync.audio.format import AudioFormat, SampleFormat
-from radiosync.audio.song import Song, SourceBlock
-from radiosync.config import Config
-from radiosync.drivers.host_driver import HostDriver
 from radiosync.drivers.interfaces import LOOPBACK, Interface
 from radiosync.drivers.udp import Port, open_group
 from radiosync.units import NS_PER_MS
@@ -16,64 +12,8 @@ from radiosync.wire.codec import decode
 from radiosync.wire.messages import Announce, Audio
 
 GROUP = "239.255.201.17"
-LO = Interface(LOOPBACK, "lo")
 # Linux's default queue sends what lies in a lower band first, always: Documentation of tc-prio, the table "priomap".
 BAND_OF_PRIORITY = (1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
-
-
-class Music:
-    """A source without an end."""
-
-    format = AudioFormat(8_000, 1, SampleFormat.S16)
-
-    def read(self, frames_max):
-        return SourceBlock(song=Song(song_id=1, title="Song"), song_frame=0, samples=self.format.silence(frames_max))
-
-    def jump(self, song_id, step, position_s):
-        raise NotImplementedError
-
-    def queue(self, song_id):
-        del song_id
-        return [], None
-
-    def interrupt(self):
-        pass
-
-    def close(self):
-        pass
-
-
-@pytest.fixture
-def port():
-    """Return the first of three free ports in a row."""
-    for number in range(33_000, 60_000, 3):
-        probes = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-        try:
-            for i, probe in enumerate(probes):
-                probe.bind(("", number + i))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return number
-    raise AssertionError("no free ports")
-
-
-@pytest.fixture
-def make_host(port):
-    """Return a maker of hosts on the loopback interface."""
-    hosts = []
-
-    def make(**keys):
-        overrides = {"network.group": GROUP, "network.port": port, "host.control": "", "host.codec": "pcm"}
-        config = Config.load(None, overrides | {f"network.{key}": value for key, value in keys.items()})
-        hosts.append(HostDriver(config, Music(), LO, "host", None))
-        return hosts[-1]
-
-    yield make
-    for host in hosts:
-        host.close()
 
 
 def option(port, level, name):
@@ -81,7 +21,7 @@ def option(port, level, name):
 
 
 def test_datagrams_are_marked_as_configured(make_host):
-    host = make_host(dscp_clock=10, dscp_audio=12, ttl=7)
+    host = make_host(**{"network.dscp_clock": 10, "network.dscp_audio": 12, "network.ttl": 7})
     for port, dscp in ((host._control, 10), (host._time, 10), (host._audio, 12)):
         assert option(port, socket.IPPROTO_IP, socket.IP_TOS) == dscp << 2
         assert option(port, socket.IPPROTO_IP, socket.IP_MULTICAST_TTL) == 7
@@ -112,9 +52,9 @@ class Full:
 
 def test_music_that_finds_its_socket_full_holds_up_nothing_urgent(make_host, port):
     """It counts as lost, as on the network: whoever lacks it asks; announcements and orders go another way."""
-    host = make_host()
+    host = make_host(**{"network.group": GROUP})
     host._audio._socket = Full(host._audio._socket)
-    listener: Port = open_group(LO, GROUP, port)
+    listener: Port = open_group(Interface(LOOPBACK, "lo"), GROUP, port)
     try:
         for _ in range(5_000):
             host._turn(host._clock.now(), lambda event: None)
