@@ -7,6 +7,7 @@ with the skew: an hour away, at 100 ppm, the float part is 3.6e8 ns and its erro
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from radiosync.units import NS_PER_S, HostNs, LocalNs
 
@@ -35,6 +36,19 @@ class ClockMapping:
     sigma_ns: float
     skew_bound: float
     skew_sigma: float
+
+    @classmethod
+    def rough(cls, host_at: HostNs, local_at: LocalNs, bound_ns: float) -> Self:
+        """Return the mapping that one send stamp gives, heard at `local_at`: off by the network's delay."""
+        return cls(
+            local_at=local_at,
+            host_at=host_at,
+            skew=0.0,
+            bound_ns=bound_ns,
+            sigma_ns=bound_ns,
+            skew_bound=0.0,
+            skew_sigma=0.0,
+        )
 
     def host_from_local(self, at: LocalNs) -> HostNs:
         """Return what the host's clock shows at the local instant `at`."""

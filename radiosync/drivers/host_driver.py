@@ -15,6 +15,7 @@ from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.live_source import LiveSource
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.reader import End, Reader, Source
+from radiosync.drivers.transcoder import Transcoder
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.errors import NetworkError, RemoteProtocolError
 from radiosync.host.events import HostEvent
@@ -23,6 +24,8 @@ from radiosync.host.sender import Datagram
 from radiosync.host.session import HostSession
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire import ntp
+from radiosync.wire.groups import tier_group
+from radiosync.wire.limits import TIERS_MAX
 from radiosync.wire.messages import ByeReason
 
 BYES = 3  # a lost good-bye is a listener that waits
@@ -35,7 +38,7 @@ class HostDriver:
 
     def __init__(self, config: Config, source: Source, interface: Interface, name: str, stats: Path | None) -> None:
         network = config.network
-        self._group = (network.group, network.port)
+        self._groups = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
         self._config = config
         self.interface = interface
         self._stats = StatsFile(stats)
@@ -57,6 +60,7 @@ class HostDriver:
         )
         self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()])
         self._waiter = Waiter()
+        self._transcoder = Transcoder(source.format, self._waiter.wake)
         for readable in (self._time, self._control, self._solicited, self._reader.wake):
             self._waiter.watch(readable)
         self._stats_at = self._clock.now()
@@ -102,6 +106,7 @@ class HostDriver:
             self._control_thread.close()
         self._waiter.close()
         self._reader.close()
+        self._transcoder.close()
         self._stats.close()
         for port in (self._control, self._solicited, self._time, self._audio):
             port.close()
@@ -123,6 +128,7 @@ class HostDriver:
             elif isinstance(item, End):
                 self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
+        self._transcode(now)
         for datagram in self.session.datagrams_to_send(now):
             self._send(datagram)
         while (event := self.session.next_event()) is not None:
@@ -151,9 +157,19 @@ class HostDriver:
             self._time.send(ntp.stamp_departure(answer, self._clock.now()), source)
             self.clock_requests += 1
 
+    def _transcode(self, now: HostNs) -> None:
+        """Take what was made for the lower tiers, and give out what is to be made next."""
+        made = self._transcoder.take()
+        if made is not None:
+            self.session.sender.add_tier_audio(made, now)
+        if self._transcoder.idle:
+            job = self.session.sender.next_tier_job(complete=self.session.final_frame is not None)
+            if job is not None:
+                self._transcoder.submit(job)
+
     def _send(self, datagram: Datagram) -> None:
         port: Port = self._control if datagram.urgent else self._audio
-        port.send(datagram.data, self._group if datagram.to is None else datagram.to)
+        port.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
 
     def _wake_at(self, now: HostNs) -> HostNs:
         wake_at = self.session.next_timeout(now)
@@ -162,7 +178,8 @@ class HostDriver:
 
     def _say_bye(self, reason: ByeReason) -> None:
         for _ in range(BYES):
-            self._send(self.session.bye(reason))
+            for datagram in self.session.byes(reason):
+                self._send(datagram)
             until = local_now() + BYE_PAUSE_NS
             while (left_ns := until - local_now()) > 0:
                 self._waiter.wait(left_ns)
@@ -183,6 +200,8 @@ class HostDriver:
             "datagrams_sent": counters.datagrams_sent,
             "bytes_sent": counters.bytes_sent,
             "symbols_sent": sent.symbols_sent,
+            "tier_symbols_sent": sent.tier_symbols_sent,
+            "tiers": list(session.sender.ladder.active),
             "repairs_multicast": sent.repairs_multicast,
             "repairs_unicast": sent.repairs_unicast,
             "nacks_received": counters.nacks_received,

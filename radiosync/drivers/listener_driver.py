@@ -13,12 +13,13 @@ from radiosync.drivers.file_sinks import Sink, open_sink
 from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.priority import raise_priority
-from radiosync.drivers.udp import open_group, open_unicast
+from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.session import Datagram, ListenerSession
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_frames
+from radiosync.wire.groups import tier_group
 
 STATS_NS = NS_PER_S
 COLLECT_NS = (
@@ -44,7 +45,8 @@ class ListenerDriver:
             self._device = DeviceSink(listener, config.radio_sync.resync_ns, record)
         else:
             self._sink = open_sink(listener.output)
-        self._group_port = open_group(interface, network.group, network.port)
+        self._interface = interface
+        self._group_ports = {0: open_group(interface, network.group, network.port)}
         ttl, dscp = network.ttl, network.dscp_clock
         self._control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
         self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
@@ -52,7 +54,7 @@ class ListenerDriver:
         self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name)
         self._waiter = Waiter()
-        for readable in (self._time, self._control, self._group_port):
+        for readable in (self._time, self._control, *self._group_ports.values()):
             self._waiter.watch(readable)
         self._collecting = False
         self._stats_at = local_now()
@@ -85,7 +87,7 @@ class ListenerDriver:
         if self._sink is not None:
             self._sink.close()
         self._stats.close()
-        for port in (self._group_port, self._control, self._time):
+        for port in (*self._group_ports.values(), self._control, self._time):
             port.close()
 
     def _turn(self, now: LocalNs, on_event: Callable[[ListenerEvent], None]) -> None:
@@ -96,10 +98,11 @@ class ListenerDriver:
             elif source != self._own_address:
                 self._clock_foreign += 1
         self._play(now)
-        for port in (self._control, self._group_port):
+        for port in (self._control, *self._group_ports.values()):
             for data, source in port.receive():
                 session.receive_datagram(data, source, now)
         session.handle_timeout(now)
+        self._join_tiers()
         for datagram in session.datagrams_to_send():
             self._send(datagram)
         for request in session.clock_requests(now):
@@ -123,7 +126,27 @@ class ListenerDriver:
         calm = stream is not None and stream.playing_calmly(COLLECT_BUFFER_NS)
         if calm != self._collecting:
             self._collecting = calm
-            (self._waiter.unwatch if calm else self._waiter.watch)(self._group_port)
+            for port in self._group_ports.values():
+                (self._waiter.unwatch if calm else self._waiter.watch)(port)
+
+    def _join_tiers(self) -> None:
+        """Be in the groups of the tiers that are listened to, and in no other."""
+        wanted = (0,) if self.session.stream is None else self.session.stream.quality.tiers
+        if wanted == tuple(self._group_ports):
+            return
+        network = self._config.network
+        for tier, port in self._group_ports.items():
+            if tier not in wanted:
+                if not self._collecting:
+                    self._waiter.unwatch(port)
+                port.close()
+        joined: dict[int, Port] = {}
+        for tier in wanted:
+            known = self._group_ports.get(tier)
+            joined[tier] = known or open_group(self._interface, tier_group(network.group, tier), network.port)
+            if known is None and not self._collecting:
+                self._waiter.watch(joined[tier])
+        self._group_ports = joined
 
     def _begin(self, audio: AudioFormat) -> None:
         """Connect the output to the stream that has just been found."""
@@ -193,6 +216,8 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
         "offset_sigma_ns": round(mapping.sigma_ns_at(now)) if mapping else None,
         "skew_ppm": round(mapping.skew * 1e6, 3) if mapping else None,
         "rtt_ns": stream.rtt_ns,
+        "tier": stream.quality.tier,
+        "tier_changes": stream.quality.changes,
         "clock_replies": asked.replies,
         "clock_rejected": asked.bogus + asked.duplicates + asked.unknown,
         "buffer_s": round(stream.buffered_ns(now) / NS_PER_S, 3),

@@ -7,7 +7,7 @@ from radiosync.audio.song import Song
 from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire.codec import encode
-from radiosync.wire.messages import Announce, ChunkHeader, SongInfo
+from radiosync.wire.messages import Announce, ChunkHeader, SongInfo, TierOffer
 
 PERIOD_NS = NS_PER_S
 HURRY_NS = 100 * NS_PER_MS  # between the first ones, so that one loss does not cost a second
@@ -40,6 +40,7 @@ class SessionState:
     chunk_frames: int
     buffer_ns: int
     buffered_ns: int
+    tiers: tuple[TierOffer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Announcer:
             nonce=nonce,
             cookie=cookie,
             host_name=facts.host_name,
+            tiers=state.tiers,
         )
         # An answer goes to an unproven address: one song, or it would outweigh the question by more than three times.
         told = songs[:1] if cookie else songs

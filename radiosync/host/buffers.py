@@ -51,6 +51,10 @@ class PreBuffer:
         """Return by how many frames the horizon must still move before the chunk at `next_frame` is wanted."""
         return max(0, next_frame - horizon - self._wanted_frames + 1)
 
+    def get(self, seq: int) -> Chunk | None:
+        """Return chunk `seq` if it is here."""
+        return next((chunk for chunk in self._chunks if chunk.header.seq == seq), None)
+
     def first(self) -> Chunk | None:
         """Return the chunk that leaves next."""
         return self._chunks[0] if self._chunks else None

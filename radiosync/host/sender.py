@@ -8,30 +8,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from radiosync.audio.format import AudioFormat
+from radiosync.audio.tiers import Tier, tiers_for
 from radiosync.config import Config
 from radiosync.host.buffers import History, PreBuffer
+from radiosync.host.ladder import Ladder, TierAudio, TierJob
 from radiosync.host.pacer import Pacer
 from radiosync.host.packetizer import CodedAudio, Packetizer, chunk_frames
 from radiosync.host.transport import Transport
 from radiosync.repair.respond import Address, RepairQueue
 from radiosync.repair.symbols import Chunk
 from radiosync.units import NS_PER_MS, HostNs, MediaFrame, frames_from_ns, ns_from_frames
-from radiosync.wire.codec import encode
-from radiosync.wire.messages import Audio, Nack, extend_seq
+from radiosync.wire.codec import AUDIO_OVERHEAD, encode
+from radiosync.wire.limits import TIERS_MAX
+from radiosync.wire.messages import Audio, Nack, NackEntry, extend_seq
 
 GATHER_SHARE = 20  # of the buffer: what gathering may cost of a short one
 HELLO_NS = 150 * NS_PER_MS  # from the first announcement to the first symbol: who waits has joined by then
 SYMBOLS_PER_NACK_MAX = 1024  # of one datagram; an honest listener asks for 600, or for one chunk more
+SYMBOLS_UNMADE = 8  # what a chunk that has not been made yet in the tier asked for counts for
 REPAIRS_PER_S_MIN = 200  # a budget in multiples of a very quiet stream would be nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """Bytes to send: to one listener, or with None to the group; `urgent` ones overtake audio."""
+    """Bytes to send: to one listener, or with None to the group of `tier`; `urgent` ones overtake audio."""
 
     data: bytes
     to: Address | None
     urgent: bool
+    tier: int = 0
 
 
 @dataclass(slots=True)
@@ -39,6 +44,7 @@ class SendCounters:
     """What has been counted since the start."""
 
     symbols_sent: int = 0
+    tier_symbols_sent: int = 0
     repairs_multicast: int = 0
     repairs_unicast: int = 0
     chunks_late: int = 0
@@ -63,6 +69,9 @@ class Sender:
         self._prebuffer = PreBuffer(0, 0)
         self._pacer = Pacer(config.host.fill_rate)
         self.set_depth(config.radio_sync.buffer_ns)
+        tiers = tiers_for(audio, self.chunk_frames) if config.radio_sync.adaptive_quality else (Tier.LOSSLESS,)
+        symbol_bytes = config.network.datagram_max - AUDIO_OVERHEAD
+        self.ladder = Ladder(audio, tiers, symbol_bytes, config.host.fill_rate)
         self._repairs = RepairQueue(REPAIRS_PER_S_MIN, REPAIRS_PER_S_MIN, now)
         self._audio_from = HostNs(now + min(HELLO_NS, config.host.start_lead_ns // 4))
 
@@ -96,11 +105,12 @@ class Sender:
     def abandon(self) -> None:
         """Drop what has not been sent, and what was sent for a start that is not made: it will never be heard."""
         self._pacer.gather_ns = 0  # what comes now is waited for
+        self.ladder.abandon()
         begun, unsent = self._prebuffer.clear()
         if begun is not None:
             self.history.add(begun)
         for seq in self.history.drop_after_epoch(self._transport.newest.epoch):
-            self._repairs.forget(seq)
+            self._forget(seq)
         if unsent is not None:
             self.packetizer.rewind(unsent)
         self.next_seq_sent = self.packetizer.next_seq
@@ -112,20 +122,39 @@ class Sender:
         """
         symbols = 0
         for entry in nack.entries:
-            for chunk in self.history.within(extend_seq(entry.seq, self.next_seq_sent), max(1, entry.run)):
+            for sent in self.history.within(extend_seq(entry.seq, self.next_seq_sent), max(1, entry.run)):
+                chunk = self._in_tier(sent, entry, source, now)
+                if chunk is None:
+                    symbols += SYMBOLS_UNMADE
+                    continue
                 everything = (1 << len(chunk.symbols)) - 1
                 bitmap = everything if entry.run else entry.bitmap & everything
                 symbols += bitmap.bit_count()
                 if symbols > SYMBOLS_PER_NACK_MAX:
                     return
-                header = chunk.header  # its end may belong to the next epoch already
-                lasts_ns = ns_from_frames(header.frames, self._rate)
-                deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
-                self._repairs.ask(header.seq, bitmap, deadline_at, source, now, backfill=header.seq < first_seq)
+                self._repair(chunk, bitmap, source, now, backfill=sent.header.seq < first_seq)
+
+    def want_tier(self, tier: int, now: HostNs) -> None:
+        """Note that a listener wants `tier` to be sent."""
+        if tier:
+            self.ladder.want(tier, self.next_seq_sent, now)
+
+    def next_tier_job(self, *, complete: bool) -> TierJob | None:
+        """Return what is to be made next for the lower tiers; `complete` once the last chunk is known."""
+        return self.ladder.next_job(self.next_seq_sent, self._base, complete=complete)
+
+    def add_tier_audio(self, made: TierAudio, now: HostNs) -> None:
+        """Take what has been made for a lower tier."""
+        askers = self.ladder.add(made, self.history.get)
+        chunk = self.ladder.get(made.job.tier, made.job.chunk.header.seq)
+        if chunk is not None:
+            for address in askers:
+                self._repair(chunk, (1 << len(chunk.symbols)) - 1, address, now)
 
     def forget_listener(self, address: Address) -> None:
         """Drop what `address` alone waits for."""
         self._repairs.forget_listener(address)
+        self.ladder.forget_listener(address)
 
     def expire(self, now: HostNs) -> None:
         """Forget what can't be heard any more."""
@@ -134,7 +163,8 @@ class Sender:
             self.counters.chunks_late += 1
             self.next_seq_sent = chunk.header.seq + 1
         for seq in self.history.expire(due, self._transport.log.at(now).epoch):
-            self._repairs.forget(seq)
+            self._forget(seq)
+        self.ladder.expire(now)
 
     # --- out -----------------------------------------------------------------------------------------------------
 
@@ -156,8 +186,10 @@ class Sender:
             self._pacer.sent(chunk, chunk_ns, now, due_at=HostNs(now - spare_ns), speed=speed)
             self.counters.symbols_sent += 1
             yield self._symbol(chunk, index, None, now, repair=False)
+        yield from self._tier_datagrams(horizon, now)
         while (repair := self._repairs.take(now)) is not None:
-            sent = self.history.get(repair.seq)
+            seq, tier = divmod(repair.seq, TIERS_MAX)
+            sent = self.ladder.get(tier, seq) if tier else self.history.get(seq)
             if sent is None:
                 continue
             if repair.to is None:
@@ -174,6 +206,7 @@ class Sender:
             gather_ns = min(self._pacer.gather_ns, self._gather_ns_max)
             due_at = max(due_at, HostNs(self._pacer.next_at(now) + gather_ns), self._audio_from)
         times = [at for at in (due_at, self._repairs.next_timeout()) if at is not None]
+        times += [lane.pacer.next_at(now) for lane in self.ladder.lanes.values() if lane.outbox]
         return min(times, default=None)
 
     @property
@@ -189,6 +222,43 @@ class Sender:
         return chunk.header.seq, chunk.header.first_frame
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _tier_datagrams(self, horizon: MediaFrame, now: HostNs) -> Iterator[Datagram]:
+        for lane in self.ladder.lanes.values():
+            while lane.outbox and lane.pacer.granted(now):
+                chunk, index = lane.take_symbol()
+                lasts_ns = ns_from_frames(chunk.header.frames, self._rate)
+                filling = chunk.header.first_frame - horizon < self._buffer_frames - 3 * self.chunk_frames
+                lane.pacer.sent(
+                    chunk, lasts_ns, now, due_at=now, speed=lane.pacer.speed(starting=False, filling=filling)
+                )
+                self.counters.tier_symbols_sent += 1
+                yield self._symbol(chunk, index, None, now, repair=False)
+
+    def _base(self, seq: int) -> Chunk | None:
+        return self.history.get(seq) or self._prebuffer.get(seq)
+
+    def _in_tier(self, sent: Chunk, entry: NackEntry, source: Address, now: HostNs) -> Chunk | None:
+        """Return the chunk in the tier that is asked for, or have it made."""
+        if entry.tier not in self.ladder.lanes:
+            return sent
+        self.want_tier(entry.tier, now)
+        chunk = self.ladder.get(entry.tier, sent.header.seq)
+        if chunk is None:
+            self.ladder.ask(entry.tier, sent.header.seq, source)
+        return chunk
+
+    def _repair(self, chunk: Chunk, bitmap: int, source: Address, now: HostNs, *, backfill: bool = False) -> None:
+        header = chunk.header  # its end may belong to the next epoch already
+        lasts_ns = ns_from_frames(header.frames, self._rate)
+        deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
+        key = header.seq * TIERS_MAX + header.tier
+        self._repairs.ask(key, bitmap, deadline_at, source, now, backfill=backfill)
+
+    def _forget(self, seq: int) -> None:
+        self.ladder.forget(seq)
+        for tier in range(TIERS_MAX):
+            self._repairs.forget(seq * TIERS_MAX + tier)
 
     def _when_moved(self, frames: int, now: HostNs) -> HostNs | None:
         """Return when the horizon will have moved by so many frames; None while it does not move."""
@@ -209,4 +279,4 @@ class Sender:
             repair=repair,
             payload=chunk.symbols[index],
         )
-        return Datagram(encode(audio), to, False)
+        return Datagram(encode(audio), to, False, chunk.header.tier)

@@ -7,7 +7,7 @@ until `next_timeout`.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from radiosync.audio.format import AudioFormat
@@ -213,7 +213,7 @@ class HostSession:
             for data in self._announcer.announcements(self._state(now), now):
                 self._urgent.append(Datagram(data, None, True))
         while self._urgent:
-            yield self._counted(self._urgent.popleft())
+            yield from self._everywhere(self._urgent.popleft())
         emptied = self.sender.emptied
         for datagram in self.sender.datagrams(now):
             yield self._counted(datagram)
@@ -235,10 +235,10 @@ class HostSession:
         """Hand out the next event."""
         return self._events.popleft() if self._events else None
 
-    def bye(self, reason: ByeReason) -> Datagram:
-        """Return the good-bye; its driver sends it a few times."""
+    def byes(self, reason: ByeReason) -> Iterator[Datagram]:
+        """Give out the good-bye; its driver sends it a few times."""
         message = Bye(session=self.session, timeline=self.transport.newest, reason=reason, final_frame=self.final_frame)
-        return Datagram(encode(message), None, True)
+        return self._everywhere(Datagram(encode(message), None, True))
 
     # --- what others may know ------------------------------------------------------------------------------------
 
@@ -334,6 +334,7 @@ class HostSession:
             chunk_frames=self.sender.chunk_frames,
             buffer_ns=self.sender.depth_ns,
             buffered_ns=self.buffered_ns(now),
+            tiers=self.sender.ladder.offers(),
         )
 
     def _receive_nack(self, nack: Nack, source: Address, now: HostNs) -> None:
@@ -350,6 +351,7 @@ class HostSession:
         known = self.listeners.get(source)
         is_new = known is None or known.report.listener_id != report.listener_id
         self.listeners.heard(source, report, now)
+        self.sender.want_tier(report.tier, now)
         row = self.listeners.get(source)
         if is_new and row is not None:
             row.first_seq = self.sender.next_seq_sent
@@ -380,6 +382,13 @@ class HostSession:
             for row in self.listeners
         )
         return not waiting or now >= end_at + END_LINGER_NS
+
+    def _everywhere(self, datagram: Datagram) -> Iterator[Datagram]:
+        """Give out a datagram, and copies for the groups of the lower tiers if it is for all."""
+        yield self._counted(datagram)
+        if datagram.to is None:
+            for tier in self.sender.ladder.active:
+                yield self._counted(replace(datagram, tier=tier))
 
     def _counted(self, datagram: Datagram) -> Datagram:
         self.counters.datagrams_sent += 1

@@ -44,6 +44,14 @@ class HostGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityChanged:
+    """Another tier is listened to from now on; 0 is lossless."""
+
+    tier: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncAlarmed:
     """The sync error has gone beyond `sync_tolerance`, or come back."""
 
@@ -51,4 +59,4 @@ class SyncAlarmed:
     error_ns: int
 
 
-ListenerEvent = SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone
+ListenerEvent = QualityChanged | SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone

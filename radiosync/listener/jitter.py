@@ -50,6 +50,70 @@ class Added(Enum):
     REFUSED = auto()
 
 
+class Slot:
+    """One chunk's place: what has arrived of it, in each tier that it has arrived in."""
+
+    __slots__ = ("_best", "_tiers", "heard", "seq")
+
+    def __init__(self, seq: int, header: ChunkHeader) -> None:
+        self.seq = seq
+        self.heard = False
+        """Whether it has begun to be heard: then it stays as it is, whatever better may come."""
+        self._tiers = {header.tier: Assembly(seq, header)}
+        self._best = self._tiers[header.tier]  # the best that is whole, or else the first that came
+
+    @property
+    def header(self) -> ChunkHeader:
+        """The header of the best tier that is whole, or of the first that came."""
+        return self._best.header
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is whole in any tier."""
+        return self._best.complete
+
+    @property
+    def coded_bytes(self) -> int:
+        """The memory that it takes."""
+        return sum(each.header.coded_bytes for each in self._tiers.values())
+
+    def knows(self, tier: int) -> bool:
+        """Say whether anything of `tier` has arrived."""
+        return tier in self._tiers
+
+    def coded(self) -> bytes:
+        """Return the coded chunk."""
+        return self._best.coded()
+
+    def missing(self, tier: int) -> int:
+        """Return the bitmap of the symbols that `tier` lacks: 0 where the chunk is whole, WHOLE none has arrived."""
+        if self.complete:
+            return 0
+        known = self._tiers.get(tier)
+        return WHOLE if known is None else known.missing
+
+    def add(self, audio: Audio) -> Added:
+        """Take one symbol."""
+        header = audio.chunk
+        if self.complete and (self.heard or header.tier > self.header.tier):
+            return Added.DUPLICATE  # too late, or a better one is whole
+        known = self._tiers.get(header.tier)
+        if known is None:
+            if (header.first_frame, header.frames) != (self.header.first_frame, self.header.frames):
+                return Added.REFUSED
+            known = self._tiers[header.tier] = Assembly(self.seq, header)
+        if not known.accepts(header):
+            return Added.REFUSED
+        if not known.add(audio.index, audio.payload):
+            return Added.DUPLICATE
+        if not known.complete:
+            return Added.NEW
+        self._best = known
+        for worse in [tier for tier in self._tiers if tier > header.tier]:
+            del self._tiers[worse]
+        return Added.COMPLETED
+
+
 class JitterBuffer:
     """The chunks of one session that have arrived and not been played."""
 
@@ -57,7 +121,7 @@ class JitterBuffer:
         self.format = audio
         self.chunks_max = chunks_max
         self._codec = ChunkCodec()
-        self._slots: dict[int, Assembly] = {}
+        self._slots: dict[int, Slot] = {}
         self._order: list[tuple[MediaFrame, int]] = []
         self._decoded: OrderedDict[int, Decoded] = OrderedDict()
         # What lossy chunks know of the frames behind them, by the frame it begins with; needed when they are gone.
@@ -80,14 +144,16 @@ class JitterBuffer:
         if slot is None:
             if header.frames * self.format.frame_bytes > BYTES_MAX // 4 or not self._make_room(header, seq):
                 return Added.REFUSED
-            slot = self._slots[seq] = Assembly(seq, header)
+            slot = self._slots[seq] = Slot(seq, header)
             insort(self._order, (header.first_frame, seq))
             self._bytes += header.coded_bytes
-        if not slot.accepts(header):
+        elif not slot.knows(header.tier) and self._bytes + header.coded_bytes > BYTES_MAX:
+            self.overflows += 1
             return Added.REFUSED
-        if not slot.add(audio.index, audio.payload):
-            return Added.DUPLICATE
-        return Added.COMPLETED if slot.complete else Added.NEW
+        before_bytes = slot.coded_bytes
+        added = slot.add(audio)
+        self._bytes += slot.coded_bytes - before_bytes
+        return added
 
     def make_room(self, buffer_ns: int, chunk_frames: int) -> None:
         """Hold what a host sends that is `buffer_ns` ahead; never less than before, since that is on its way."""
@@ -95,10 +161,10 @@ class JitterBuffer:
         chunks = min((2 * buffer_ns + PASSED_NS) // chunk_ns + CHUNKS_SPARE, CHUNKS_MAX)
         self.chunks_max = max(self.chunks_max, chunks)
 
-    def missing(self, seq: int) -> int:
-        """Return the bitmap of the symbols that chunk `seq` lacks: 0 complete, WHOLE none has arrived."""
+    def missing(self, seq: int, tier: int = 0) -> int:
+        """Return the bitmap of the symbols that chunk `seq` lacks of `tier`: 0 whole in any, WHOLE none has arrived."""
         slot = self._slots.get(seq)
-        return WHOLE if slot is None else slot.missing
+        return WHOLE if slot is None else slot.missing(tier)
 
     def header(self, seq: int) -> ChunkHeader | None:
         """Return what is known of chunk `seq`."""
@@ -183,7 +249,7 @@ class JitterBuffer:
             return slot.header if slot.header.first_frame <= frame else None
         return None
 
-    def _from(self, frame: MediaFrame) -> Iterator[Assembly]:
+    def _from(self, frame: MediaFrame) -> Iterator[Slot]:
         """Yield the slots in order of their frames, from the one that `frame` lies in."""
         index = max(0, bisect_right(self._order, (frame, _AFTER_ALL)) - 1)
         for position in range(index, len(self._order)):
@@ -191,7 +257,7 @@ class JitterBuffer:
             if slot.header.first_frame + slot.header.frames > frame:
                 yield slot
 
-    def _overlapping(self, frame: MediaFrame, count: int) -> list[Assembly]:
+    def _overlapping(self, frame: MediaFrame, count: int) -> list[Slot]:
         """Return the slots that hold any of `count` frames from `frame` on; a list, since decoding may remove one."""
         found = []
         for slot in self._from(frame):
@@ -211,10 +277,10 @@ class JitterBuffer:
 
     def _remove(self, entry: tuple[MediaFrame, int]) -> None:
         self._order.remove(entry)
-        self._bytes -= self._slots.pop(entry[1]).header.coded_bytes
+        self._bytes -= self._slots.pop(entry[1]).coded_bytes
         self._decoded.pop(entry[1], None)
 
-    def _join(self, slot: Assembly, decoded: Decoded, begin: int, part: Samples) -> None:
+    def _join(self, slot: Slot, decoded: Decoded, begin: int, part: Samples) -> None:
         """Cross-fade what `part`, the frames of a chunk from its `begin` on, has of the chunk's edges."""
         frames, end = len(decoded.samples), begin + len(part)
         longest = min(self._fade_frames, frames // 2)
@@ -233,7 +299,7 @@ class JitterBuffer:
                 ]
                 part[len(part) - len(faded) :] = faded
 
-    def _known_behind(self, slot: Assembly) -> Samples:
+    def _known_behind(self, slot: Slot) -> Samples:
         """Return what the chunk before this one knows of its frames: none, unless that is lossy."""
         header = slot.header
         earlier = self._neighbour(slot, -1)
@@ -244,7 +310,7 @@ class JitterBuffer:
         epoch, passed = self._behind.get(header.first_frame, (0, None))
         return self.format.silence(0) if passed is None or epoch != header.epoch else passed
 
-    def _known_before(self, slot: Assembly) -> Samples:
+    def _known_before(self, slot: Slot) -> Samples:
         """Return what the chunk after this one knows of its frames: none, unless that is lossy."""
         header = slot.header
         later = self._neighbour(slot, 1)
@@ -258,7 +324,7 @@ class JitterBuffer:
                 return decoded.before
         return self.format.silence(0)
 
-    def _neighbour(self, slot: Assembly, step: int) -> Assembly | None:
+    def _neighbour(self, slot: Slot, step: int) -> Slot | None:
         """Return the lossy chunk next to this one in order, if it is complete."""
         index = bisect_left(self._order, (slot.header.first_frame, slot.seq)) + step
         if not 0 <= index < len(self._order):
@@ -266,7 +332,7 @@ class JitterBuffer:
         found = self._slots[self._order[index][1]]
         return found if found.complete and found.header.codec == Codec.OPUS else None
 
-    def _decode(self, slot: Assembly) -> Decoded | None:
+    def _decode(self, slot: Slot) -> Decoded | None:
         header = slot.header
         known = self._decoded.get(slot.seq)
         if known is not None or self._slots.get(slot.seq) is not slot:  # a neighbour's turn may have shown it broken
@@ -279,6 +345,7 @@ class JitterBuffer:
             self._remove((header.first_frame, slot.seq))
             return None
         self._decoded[slot.seq] = decoded
+        slot.heard = True
         if len(decoded.after):
             self._behind[MediaFrame(header.first_frame + header.frames)] = header.epoch, decoded.after.copy()
         for kept in (self._decoded, self._behind):

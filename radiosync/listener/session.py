@@ -18,6 +18,7 @@ from radiosync.listener.events import (
     HostGone,
     ListenerEvent,
     PlaybackStarted,
+    QualityChanged,
     SongChanged,
     StreamEnded,
     SyncAlarmed,
@@ -129,6 +130,10 @@ class ListenerSession:
         if isinstance(playout, DevicePlayout) and self.alarm.update(playout.sync_error_ns, now):
             error_ns = round(playout.sync_error_ns)
             self._events.append(SyncAlarmed(out_of_sync=self.alarm.raised, error_ns=error_ns))
+        if stream.quality_reason is not None:
+            self._events.append(QualityChanged(tier=stream.quality.tier, reason=stream.quality_reason))
+            stream.quality_reason = None
+            self._report_at = now  # the host has to know at once
         silent_ns = now - stream.heard_at
         if silent_ns > SILENT_NS:
             self._discovery.hurry(now)
@@ -244,7 +249,7 @@ class ListenerSession:
             cookie=stream.cookie,
             listener_id=self._listener_id,
             state=state,
-            tier=0,
+            tier=stream.quality.tier,
             rtt_ns=stream.rtt_ns,
             down_ns=down_ns,
             up_ns=up_ns,

@@ -5,7 +5,6 @@ buffer.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from random import Random
 
 from radiosync.audio.format import AudioFormat
@@ -15,10 +14,12 @@ from radiosync.clock.mapping import ClockMapping
 from radiosync.clock.poller import ClockPoller
 from radiosync.config import Config
 from radiosync.listener.arrival import ArrivalJitter
+from radiosync.listener.counters import StreamCounters
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
 from radiosync.listener.playout import DevicePlayout
+from radiosync.listener.quality import LOW_NS, QualityControl, Supply
 from radiosync.listener.schedule import Schedule
 from radiosync.listener.sync import ClientSync, calculate_client_sync
 from radiosync.repair.request import WHOLE, RequestScheduler
@@ -34,21 +35,6 @@ SONGS_MAX = 64
 LEFT_OUT_MAX = 4  # jumps of which something may still be on its way
 PREPARED_NS = NS_PER_S // 2  # the least time to the start that a preparation leaves: who lacks something is waited for
 UNHURRIED_NS = 3600 * NS_PER_S  # the deadline of what is missing during a pause: longer than the pause's audio is kept
-
-
-@dataclass(slots=True)
-class StreamCounters:
-    """What has been counted since the stream was found."""
-
-    symbols_received: int = 0
-    symbols_lost: int = 0
-    """Symbols that had not come when they should have; most of them are repaired later."""
-    symbols_repaired: int = 0
-    symbols_backfilled: int = 0
-    """Symbols that were sent before this listener came, and sent again for it."""
-    duplicates: int = 0
-    refused: int = 0
-    chunks_late: int = 0
 
 
 class Stream:
@@ -73,17 +59,11 @@ class Stream:
         self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
         self.clock = ClockFilter()
         self._clock_ready = False
-        rough = ClockMapping(
-            local_at=now,
-            host_at=announce.sent_at,
-            skew=0.0,
-            bound_ns=ROUGH_BOUND_NS,
-            sigma_ns=ROUGH_BOUND_NS,
-            skew_bound=0.0,
-            skew_sigma=0.0,
-        )
+        rough = ClockMapping.rough(announce.sent_at, now, ROUGH_BOUND_NS)
         self.schedule = Schedule(announce.timeline, rough, self.format.rate, config.listener.offset_ns)
-        self.requests = RequestScheduler(rng, self.buffer.missing)
+        self.quality = QualityControl(config.radio_sync.adaptive_quality, self.format.rate)
+        self.quality_reason: str | None = None
+        self.requests = RequestScheduler(rng, lambda seq: self.buffer.missing(seq, self.quality.tier))
         self._play = (announce.play_seq, announce.play_frame)
         self._first_live_seq = extend_seq(announce.next_seq, announce.play_seq)
         self._losses = LossDetector(self._first_live_seq)
@@ -111,7 +91,7 @@ class Stream:
         if not announce.nonce:  # answers come by another way
             self.arrivals.arrived(announce.sent_at, now)
         self._resize(announce)
-        next_seq = extend_seq(announce.next_seq, self._losses.next_seq)
+        next_seq = extend_seq(self.quality.sent_before(announce), self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)
         # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
         self._play = (play_seq, announce.play_frame)
@@ -147,11 +127,13 @@ class Stream:
         if abs(seq - self._losses.next_seq) > self.buffer.chunks_max:
             self.counters.refused += 1
             return
-        self.requests.symbols_per_chunk = audio.chunk.symbols
+        if audio.chunk.tier == self.quality.tier:
+            self.requests.symbols_per_chunk = audio.chunk.symbols
         begin, end = audio.chunk.first_frame, audio.chunk.first_frame + audio.chunk.frames
         if any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
             return  # on its way when the order to jump overtook it
         added = self.buffer.add(seq, audio)
+        self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))
         if added in (Added.NEW, Added.COMPLETED):
             self.counters.symbols_received += 1
             if audio.repair and seq < self._first_live_seq:
@@ -167,7 +149,7 @@ class Stream:
         elif seq != self._late_seq:
             self._late_seq = seq
             self.counters.chunks_late += 1
-        if not audio.repair:
+        if not audio.repair and audio.chunk.tier == self.quality.tier:
             self._losses.sent_before(seq, now)
 
     def receive_clock(self, data: bytes, received_at: LocalNs) -> None:
@@ -202,11 +184,13 @@ class Stream:
     def handle_timeout(self, now: LocalNs) -> bool:
         """Do what is due; say whether playing has just been started."""
         for seq in self._losses.due(now):
-            bitmap = self.buffer.missing(seq)
+            bitmap = self.buffer.missing(seq, self.quality.tier)
             if bitmap:
                 count = self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self.counters.symbols_lost += count
                 self._want(seq, now)
+        if self.quality.slot_over(now):
+            self._choose_quality(now)
         if self.playout is not None and self.playout.cursor is not None:
             return False
         # While nothing plays nothing else forgets what has passed, and a buffer full of it takes in no more.
@@ -330,6 +314,21 @@ class Stream:
             if self.final_frame is not None and self.final_frame <= timeline.media_frame:
                 self.set_final(None)  # it was the old epoch's
         self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
+
+    def _choose_quality(self, now: LocalNs) -> None:
+        position, rate = self._position(now), self.format.rate
+        until = self.buffer.contiguous_until(position, MediaFrame(position + frames_from_ns(LOW_NS, rate)))
+        supply = Supply(
+            lacking=len(self.requests) > 0,
+            ahead_ns=ns_from_frames(until - position, rate),
+            buffer_ns=self.buffer_ns,
+            concealed=0 if self.playout is None else self.playout.concealed_frames,
+        )
+        reason = self.quality.decide(supply, now)
+        if reason is not None:
+            self.quality_reason = reason
+            self.requests.tier = self.quality.tier
+            self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
 
     def _want(self, seq: int, now: LocalNs, *, eager: bool = False) -> None:
         deadline_at = self._deadline_at(seq, now)

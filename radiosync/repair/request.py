@@ -12,7 +12,7 @@ section 5, RFC 5401 section 5) and Aeron:
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
@@ -54,6 +54,8 @@ class RequestScheduler:
         self._tick_at = LocalNs(0)
         self.rtt_ns = 0
         self.symbols_per_chunk = 1
+        self.tier = 0
+        """The quality to ask for."""
         self.nacks = 0
         self.given_up = 0
         self.overflows = 0
@@ -113,7 +115,8 @@ class RequestScheduler:
             if want.ask_at > now:
                 continue
             count = self.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
-            entry = NackEntry(seq=seq, run=1) if bitmap == WHOLE else NackEntry(seq=seq, bitmap=bitmap)
+            run, bits = (1, 0) if bitmap == WHOLE else (0, bitmap)
+            entry = NackEntry(seq=seq, run=run, bitmap=bits, tier=self.tier)
             merged = _extended(entries[-1], seq) if entries and entry.run else None
             size = 0 if merged else nack_entry_bytes(entry)
             if size > room or len(entries) >= NACK_ENTRIES_MAX or (symbols and symbols + count > SYMBOLS_ASKED_MAX):
@@ -148,5 +151,5 @@ class RequestScheduler:
 def _extended(last: NackEntry, seq: int) -> NackEntry | None:
     """Return `last` grown by whole chunk `seq`, where that follows on."""
     if last.run and last.seq + last.run == seq and last.run < NACK_RUN_MAX:
-        return NackEntry(seq=last.seq, run=last.run + 1)
+        return replace(last, run=last.run + 1)
     return None

@@ -51,6 +51,7 @@ class Repair:
     """A symbol to send again: to one listener, or with None to the group."""
 
     seq: int
+    """The chunk's number, or another that rises with its play-at."""
     index: int
     to: Address | None
 

@@ -38,12 +38,14 @@ _MODULUS = {SampleFormat.S16: (1 << 15) - 1, SampleFormat.S24: (1 << 23) - 1, Sa
 class SimSource:
     """Songs one after the other, `song_frames` long; frame n of the music is marked as n + `salt`.
 
-    Two hosts with different salts can be told apart by what is heard.  Media frames are the music's frames until the
+    Two hosts with different salts can be told apart by what is heard.  `dense` music can't be coded smaller: its marks
+    are scattered like noise.  Media frames are the music's frames until the
     host leaves a gap or jumps; from then on it says by `placed` where in the stream it has put what it read.
     """
 
-    def __init__(self, audio: AudioFormat, song_frames: tuple[int, ...], salt: int = 0) -> None:
+    def __init__(self, audio: AudioFormat, song_frames: tuple[int, ...], salt: int = 0, *, dense: bool = False) -> None:
         self.format = audio
+        self._dense = dense
         self.frames = sum(song_frames)
         self.generation = 0
         self.cuts: dict[int, int] = {}
@@ -125,6 +127,8 @@ class SimSource:
             tones: Samples = np.resize(np.arange(audio.channels) % 2, audio.channels)
             return np.ascontiguousarray(pair[:, tones], np.float32)
         # Never 0, which is silence.
+        if self._dense:  # the upper bits of a product with an odd number (Knuth, vol. 3, section 6.4)
+            marks = marks * 2_654_435_761 % (1 << 32) >> 1
         values = marks % _MODULUS[audio.sample] + 1
         if audio.sample is SampleFormat.S24:
             values <<= 8  # S24 lives left-justified

@@ -48,6 +48,8 @@ class LinkSettings:
     """Datagrams on their way at a time; more are dropped."""
     outages_ns: tuple[tuple[int, int], ...] = ()
     """Intervals, from and until, in which nothing passes."""
+    throttles_ns: tuple[tuple[int, int, int], ...] = ()
+    """Intervals, from and until, and the bits per second of the bottleneck that there is meanwhile."""
 
 
 @dataclass(slots=True)
@@ -91,8 +93,10 @@ class Direction:
                 continue
             counters.duplicated += bool(arrivals)
             out_at: int = at
-            if settings.bits_per_s:
-                out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // settings.bits_per_s
+            bits_per_s = next((bps for begin, end, bps in settings.throttles_ns if begin <= at < end), 0)
+            bits_per_s = bits_per_s or settings.bits_per_s
+            if bits_per_s:
+                out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // bits_per_s
             out_at += settings.delay_ns
             if settings.jitter_ns:
                 out_at += round(rng.expovariate(1.0) * settings.jitter_ns)

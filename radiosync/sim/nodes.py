@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from radiosync.audio.codec import Codec
+from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.commands import RESTART_S, Command
 from radiosync.host.events import HostEvent
+from radiosync.host.ladder import transcode
 from radiosync.host.session import HostSession
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
@@ -28,6 +29,8 @@ from radiosync.sim.trace import Trace
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame
 from radiosync.wire import ntp
+from radiosync.wire.groups import tier_group
+from radiosync.wire.limits import TIERS_MAX
 from radiosync.wire.messages import ByeReason
 
 BYES = 3
@@ -64,13 +67,14 @@ class HostNode:
         self.started_at = machine.scheduler.now
         self.buffered_ns_peak = 0
         network = machine.config.network
-        self._group: Address = (network.group, network.port)
+        self._groups: list[Address] = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
         self.process = machine.process(self._turn)
         wake, ip = self.process.wake, machine.ip
         self._control = machine.network.open(ip, network.control_port, wake)
         self._solicited = machine.network.open(ip, network.control_port, wake, network.group)
         self._time = machine.network.open(ip, network.clock_port, wake)
         self._audio = machine.network.open(ip, 0, wake)
+        self._chunk_codec = ChunkCodec()
         self._codec = Codec[machine.config.codec.upper()]
         self.session = HostSession(
             machine.config,
@@ -118,7 +122,8 @@ class HostNode:
         if left == 0:
             self.kill()
             return
-        self._control.send(self.session.bye(reason).data, self._group)
+        for datagram in self.session.byes(reason):
+            self._control.send(datagram.data, self._groups[datagram.tier])
         again_at = TrueNs(self.machine.scheduler.now + BYE_PAUSE_NS)
         self.machine.scheduler.at(again_at, lambda: self._say_bye(reason, left - 1))
 
@@ -142,10 +147,12 @@ class HostNode:
                 session.end_of_audio(self.source.generation, now)
         self.buffered_ns_peak = max(self.buffered_ns_peak, session.buffered_ns(now))
         session.handle_timeout(now)
+        while (job := session.sender.next_tier_job(complete=session.final_frame is not None)) is not None:
+            session.sender.add_tier_audio(transcode(job, session.format, self._chunk_codec), now)
         self._note_records()
         for datagram in session.datagrams_to_send(now):
             port = self._control if datagram.urgent else self._audio
-            port.send(datagram.data, self._group if datagram.to is None else datagram.to)
+            port.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
         self._take_events(true_now)
         if session.finished:
             self.stop(ByeReason.ENDED)
@@ -220,7 +227,7 @@ class ListenerNode:
         network = machine.config.network
         self.process = machine.process(self._turn)
         wake, ip = self.process.wake, machine.ip
-        self._group_port = machine.network.open(ip, network.port, wake, network.group)
+        self._group_ports = {0: machine.network.open(ip, network.port, wake, network.group)}
         self._control = machine.network.open(ip, 0, wake)
         self._time = machine.network.open(ip, 0, wake)
         self._anyone: Address = (machine.config.listener.host or network.group, network.control_port)
@@ -236,7 +243,7 @@ class ListenerNode:
         self.process.stop()
         if self.dac is not None:
             self.dac.close()
-        for port in (self._group_port, self._control, self._time):
+        for port in (*self._group_ports.values(), self._control, self._time):
             port.close()
 
     def stop(self) -> None:
@@ -248,7 +255,7 @@ class ListenerNode:
     @property
     def dropped(self) -> int:
         """How many datagrams found their receive buffer full."""
-        return self._group_port.dropped + self._control.dropped + self._time.dropped
+        return sum(port.dropped for port in self._group_ports.values()) + self._control.dropped + self._time.dropped
 
     @property
     def overflows(self) -> int:
@@ -262,10 +269,11 @@ class ListenerNode:
             if session.stream is not None and source == session.stream.clock_address:
                 session.receive_clock(data, clock.local(arrived_at) if self.machine.kernel_stamps else now)
         self._play(now, true_now)
-        for port in (self._control, self._group_port):
+        for port in (self._control, *self._group_ports.values()):
             for data, source, _ in port.receive():
                 session.receive_datagram(data, source, now)
         session.handle_timeout(now)
+        self._join_tiers()
         for datagram in session.datagrams_to_send():
             self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
         for request in session.clock_requests(now):
@@ -281,6 +289,16 @@ class ListenerNode:
         if self.dac is not None:
             wake_at = min(wake_at, self.dac.next_timeout(now))
         return _true(clock, wake_at, now, true_now)
+
+    def _join_tiers(self) -> None:
+        wanted = (0,) if self.session.stream is None else self.session.stream.quality.tiers
+        ports, network, ip = self._group_ports, self.machine.config.network, self.machine.ip
+        for tier in [tier for tier in ports if tier not in wanted]:
+            ports.pop(tier).close()
+        for tier in wanted:
+            if tier not in ports:
+                group = tier_group(network.group, tier)
+                ports[tier] = self.machine.network.open(ip, network.port, self.process.wake, group)
 
     def _begin(self, found: HostFound) -> None:
         stream = self.session.stream

@@ -39,7 +39,12 @@ class _Cast:
         self.host_machine = world.machine("host", host, scenario.settings)
 
     def start_host(self) -> None:
-        self.world.start_host(self.host_machine, self.scenario.stream.format, self.scenario.stream.song_frames)
+        self.world.start_host(
+            self.host_machine,
+            self.scenario.stream.format,
+            self.scenario.stream.song_frames,
+            dense=self.scenario.stream.dense,
+        )
 
     def host(self) -> HostNode:
         return self.world.hosts[-1]
@@ -112,7 +117,12 @@ def _with_outages(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...
         for fault in faults
         if fault.kind in {"outage", kind} and (not fault.listeners or group.name in fault.listeners)
     )
-    return replace(link, outages_ns=link.outages_ns + outages)
+    throttles = tuple(
+        (ns_from_s(fault.at_s), ns_from_s(fault.at_s + fault.for_s), round(fault.kbps * 1000))
+        for fault in faults
+        if fault.kind == "throttle" and kind == "outage_down" and (not fault.listeners or group.name in fault.listeners)
+    )
+    return replace(link, outages_ns=link.outages_ns + outages, throttles_ns=link.throttles_ns + throttles)
 
 
 def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:

@@ -23,6 +23,7 @@ FAULTS = (
     "outage",  # of the listeners' links, both ways
     "outage_up",
     "outage_down",
+    "throttle",  # of the listeners' links towards them, to `kbps`
     "stall",  # the listeners' loops stop
     "host_stall",
     "host_restart",  # killed without a word, and started anew with the same music after `for_s`
@@ -38,6 +39,8 @@ class Stream:
     channels: int = 1
     sample: str = "s32"
     songs_s: tuple[float, ...] = (30.0,)
+    dense: bool = False
+    """Whether it can't be coded smaller without loss."""
 
     @property
     def format(self) -> AudioFormat:
@@ -81,6 +84,8 @@ class Listeners:
     down: LinkSettings = field(default_factory=LinkSettings)
     dac: DacSettings | None = None
     dac_ppm_spread: float = 0.0
+    lossy: bool = False
+    """Whether they may be given a lower quality: then their frames are not compared with the source's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,7 @@ class Fault:
     at_s: float
     for_s: float = 0.0
     listeners: tuple[str, ...] = ()
+    kbps: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:

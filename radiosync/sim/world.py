@@ -73,9 +73,11 @@ class World:
             kernel_stamps=settings.kernel_stamps,
         )
 
-    def start_host(self, machine: Machine, audio: AudioFormat, song_frames: tuple[int, ...]) -> HostNode:
+    def start_host(
+        self, machine: Machine, audio: AudioFormat, song_frames: tuple[int, ...], *, dense: bool = False
+    ) -> HostNode:
         """Start a host now."""
-        source = SimSource(audio, song_frames, salt=len(self.hosts) * SALT_FRAMES)
+        source = SimSource(audio, song_frames, salt=len(self.hosts) * SALT_FRAMES, dense=dense)
         host = HostNode(machine, source)
         self.trace.note(self.now, f"{machine.name} starts")
         self.hosts.append(host)

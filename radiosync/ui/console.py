@@ -5,6 +5,7 @@ import os
 import sys
 
 from radiosync.audio.format import AudioFormat
+from radiosync.audio.tiers import Tier
 from radiosync.drivers.portaudio import Device
 from radiosync.host import events as host
 from radiosync.listener import events as listener
@@ -83,6 +84,9 @@ def listener_line(event: listener.ListenerEvent) -> str:
             return f"♪ {song_line(event.title, event.artist, event.album)}"
         case listener.StreamEnded():
             return "the stream has ended; waiting for the next"
+        case listener.QualityChanged():
+            name = Tier(event.tier).name if event.tier in set(Tier) else f"tier {event.tier}"  # a newer host's
+            return f"quality: {name.lower().replace('_', ' ')} ({event.reason})"
         case listener.SyncAlarmed():
             error_ms = event.error_ns / NS_PER_MS
             return f"warning: out of sync by {error_ms:+.1f} ms" if event.out_of_sync else "in sync again"

@@ -1,7 +1,8 @@
 """Run radiosync behind a bad network:   python impaired.py '{"seed": 1, "loss": 0.05}' listen …
 
 What the process receives is lost, doubled and put out of order, by a seed; while the file named by "outage" exists,
-nothing comes in and nothing goes out.  Only this process is changed, from outside: the program has no hook for it.
+nothing comes in and nothing goes out; while the one named by "throttle" does, what comes in beyond "kbps" is lost.
+Only this process is changed, from outside: the program has no hook for it.
 """
 
 import json
@@ -26,6 +27,10 @@ class BadNetwork:
         self._duplicate: float = settings.get("duplicate", 0.0)
         self._reorder: float = settings.get("reorder", 0.0)
         self._outage = Path(settings["outage"]) if "outage" in settings else None
+        self._throttle = Path(settings["throttle"]) if "throttle" in settings else None
+        self._kbps: float = settings.get("kbps", 0.0)
+        self._allowed_bits = 0.0
+        self._allowed_at = time.monotonic()
         self._held: dict[int, list[tuple[float, Any]]] = {}
         self._receive = udp.Port.receive
         self._receive_stamped = udp.Port.receive_stamped
@@ -49,6 +54,19 @@ class BadNetwork:
     def _is_out(self) -> bool:
         return self._outage is not None and self._outage.exists()
 
+    def _is_too_much(self, size: int) -> bool:
+        """Say whether a datagram finds a link that carries no more: a bucket that holds a tenth of a second."""
+        now, then = time.monotonic(), self._allowed_at
+        self._allowed_at = now
+        self._allowed_bits = min(self._allowed_bits + (now - then) * self._kbps * 1000, self._kbps * 100)
+        if self._throttle is None or not self._throttle.exists():
+            return False
+        self._allowed_bits -= 8 * (size + 28)
+        if self._allowed_bits >= 0:
+            return False
+        self._allowed_bits += 8 * (size + 28)
+        return True
+
     def _spoil(self, port: udp.Port, arrived: list[Any]) -> list[Any]:
         held = self._held.setdefault(id(port), [])
         if self._is_out():
@@ -57,7 +75,7 @@ class BadNetwork:
         now = time.monotonic()
         through = []
         for item in arrived:
-            if self._rng.random() < self._loss:
+            if self._rng.random() < self._loss or self._is_too_much(len(item[0])):
                 continue
             copies = 2 if self._rng.random() < self._duplicate else 1
             for _ in range(copies):

@@ -952,9 +952,9 @@ def test_an_empty_source_is_finished_at_once(stage):
 
 def test_the_good_bye_says_how_it_ends(stage):
     it = stage(seconds=1.0).run(3)
-    bye = decode(it.session.bye(ByeReason.ENDED).data)
+    bye = decode(next(it.session.byes(ByeReason.ENDED)).data)
     assert (bye.session, bye.reason, bye.final_frame) == (it.session.session, ByeReason.ENDED, 8_000)
-    assert decode(stage().session.bye(ByeReason.STOPPED).data).final_frame is None
+    assert decode(next(stage().session.byes(ByeReason.STOPPED)).data).final_frame is None
 
 
 # --- a late source ----------------------------------------------------------------------------------------------------

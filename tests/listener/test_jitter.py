@@ -271,3 +271,59 @@ def test_extended_numbers_are_kept_apart(buffer, chunk, kit):
     add(buffer, chunk(wrapped, 100), wrapped)
     assert buffer.read(0, 200)[1].all()
     assert (buffer.missing(wrapped - 1), buffer.missing(wrapped), buffer.missing(0)) == (0, 0, WHOLE)
+
+
+def test_a_chunk_is_whole_when_it_is_whole_in_any_tier(buffer, chunk, kit):
+    fine, coarse = chunk(3), in_tier(2, chunk(3))
+    add(buffer, [fine[0], coarse[1]])
+    assert (buffer.missing(3, 0), buffer.missing(3, 2), buffer.missing(3, 1)) == (0b1110, 0b1101, WHOLE)
+    assert add(buffer, [coarse[0], coarse[2], coarse[3]]) == [Added.NEW, Added.NEW, Added.COMPLETED]
+    assert [buffer.missing(3, tier) for tier in range(3)] == [0, 0, 0]
+    assert buffer.header(3).tier == 2
+    assert buffer.read(300, CHUNK)[1].all()
+
+
+def test_the_best_whole_tier_is_played(buffer, chunk, kit):
+    better, worse = in_tier(1, chunk(3)), in_tier(2, kit_negated(chunk, kit))
+    add(buffer, worse)
+    add(buffer, better)
+    assert buffer.header(3).tier == 1
+    assert np.array_equal(buffer.read(300, CHUNK)[0], kit.counting(300, CHUNK))
+    assert add(buffer, worse) == [Added.DUPLICATE] * 4
+
+
+def test_what_has_begun_to_be_heard_stays_as_it_is(buffer, chunk, kit):
+    better, worse = in_tier(0, chunk(3)), in_tier(2, kit_negated(chunk, kit))
+    add(buffer, worse)
+    first = buffer.read(300, 50)[0]
+    add(buffer, better)
+    assert np.array_equal(buffer.read(350, 50)[0], -kit.counting(350, 50))
+    assert np.array_equal(first, -kit.counting(300, 50))
+
+
+def test_tiers_that_disagree_about_the_place_are_refused(buffer, chunk):
+    add(buffer, chunk(3)[:1])
+    assert add(buffer, in_tier(1, chunk(3, first=301))) == [Added.REFUSED] * 4
+
+
+def test_memory_counts_every_tier_and_has_an_end(buffer, chunk, monkeypatch):
+    add(buffer, chunk(3)[:1])
+    add(buffer, in_tier(2, chunk(3))[:1])
+    assert buffer._bytes == 2 * 2 * CHUNK
+    add(buffer, in_tier(1, chunk(3)))
+    assert buffer._bytes == 2 * 2 * CHUNK  # the worse one has gone, the better one may still come
+    monkeypatch.setattr(module, "BYTES_MAX", 4 * 2 * CHUNK)
+    add(buffer, [*chunk(4)[:1], *chunk(5)[:1]])
+    assert buffer._bytes == module.BYTES_MAX
+    assert add(buffer, in_tier(1, chunk(4))[:1]) == [Added.REFUSED]
+    assert buffer.overflows == 1
+    buffer.drop_before(10_000)
+    assert buffer._bytes == 0
+
+
+def in_tier(tier, symbols):
+    return [replace(each, chunk=replace(each.chunk, tier=tier)) for each in symbols]
+
+
+def kit_negated(chunk, kit):
+    return kit.chunk_symbols(3, 300, -kit.counting(300, CHUNK))

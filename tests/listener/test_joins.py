@@ -164,7 +164,7 @@ def test_a_broken_neighbour_is_found_once_and_costs_nothing_else(kit):
     audio = FORMATS[0]
     samples = piece(audio)
     buffer = joined(kit, audio, samples, [(1_600, Tier.LOSSLESS), (1_600, Tier.OPUS_LOW), (1_600, Tier.LOSSLESS)])
-    buffer._slots[1]._bytes[0] = 0xFF
+    buffer._slots[1]._best._bytes[0] = 0xFF
     out, present = buffer.read(0, 4_800)
     assert buffer.broken == 1
     assert np.array_equal(out[present], np.concatenate((samples[:1_600], samples[3_200:4_800])))

@@ -321,7 +321,7 @@ def test_a_song_that_is_jumped_to_keeps_its_attack(room):
     it = room(lead_ns=LEAD_NS)
     for slot in it.buffer._slots.values():  # from chunk 20 on it is another song
         if slot.header.first_frame >= 20 * CHUNK:
-            slot.header = replace(slot.header, song_id=2, song_frame=slot.header.first_frame - 20 * CHUNK)
+            slot._best.header = replace(slot.header, song_id=2, song_frame=slot.header.first_frame - 20 * CHUNK)
     it.playout.start(0)
     jumped_ns = 777_777_777
     obey(it, (PlayState.PLAYING, 20 * CHUNK, jumped_ns, 2))

@@ -225,7 +225,7 @@ def test_a_host_that_stops_is_gone_at_once(found, kit):
 def test_the_end_is_played_to_the_last_frame(world, kit):
     it = world(seconds=2.0)
     it.run(2.3)
-    it.listener.receive_datagram(it.host.bye(ByeReason.ENDED).data, kit.HOST, it.now)
+    it.listener.receive_datagram(next(it.host.byes(ByeReason.ENDED)).data, kit.HOST, it.now)
     it.host = None
     it.run(20)
     assert np.array_equal(it.heard, kit.counting(0, 16_000))

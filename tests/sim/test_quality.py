@@ -1,0 +1,27 @@
+"""A listener behind a narrow link steps down and climbs back, and nobody else notices."""
+
+import pytest
+
+from radiosync.listener.events import QualityChanged
+from radiosync.sim.run import run_scenario
+from radiosync.sim.scenario import Scenario
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_throttled_listener_steps_down_without_a_gap_and_climbs_back(scenarios, seed):
+    result = run_scenario(Scenario.load(scenarios / "throttle.toml"), seed)
+    assert not result.violations
+    for node in result.world.listeners:
+        changes = [(at, event.tier) for at, event in node.events if isinstance(event, QualityChanged)]
+        if node.machine.name != "narrow":
+            assert changes == []
+            continue
+        assert 20e9 < changes[0][0] < 40e9  # within the buffer
+        assert changes[0][1] > 0
+        assert changes[-1][1] == 0, "it has climbed back"
+        assert changes[-1][0] > 60e9
+        sink = next(iter(node.sinks.values()))
+        assert sink.wrong_frames > 0, "it was given a lower quality"
+    host = result.world.hosts[0].session
+    assert host.sender.ladder.active == ()
+    assert host.sender.counters.tier_symbols_sent > 0
