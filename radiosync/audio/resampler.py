@@ -98,7 +98,17 @@ class VariableResampler:
 
     __slots__ = (
         *("_aim_units", "_channels", "_engine", "_engine_next", "_fifo", "_fifo_frames", "_fine", "_fixed"),
-        *("_input_next", "_is_primed", "_output_next", "_ratio_max", "_ratio_min", "_segments", "_skip", "_step"),
+        *(
+            "_held",
+            "_input_next",
+            "_is_primed",
+            "_output_next",
+            "_ratio_max",
+            "_ratio_min",
+            "_segments",
+            "_skip",
+            "_step",
+        ),
     )
 
     def __init__(self, channels: int, nominal_ratio: float, *, position: float | Fraction = 0) -> None:
@@ -171,6 +181,7 @@ class VariableResampler:
         )
         self._fifo: deque[Frames] = deque()
         self._fifo_frames = 0
+        self._held: Frames = np.zeros((0, self._channels), np.float32)
         self._segments: deque[tuple[int, int, int]] = deque()
         self._engine_next = 0
         self._output_next = 0
@@ -202,6 +213,26 @@ class VariableResampler:
         self._fifo_frames -= frames
         self._output_next += frames
         return out
+
+    def push(self, block: Frames) -> Frames:
+        """Take the input frames from `next_input_frame` on and return all output they make ready, often none.
+
+        This is for input that comes when it will, and not to be mixed with `pull`.  A new ratio takes effect from the
+        next block on, less what lies `frames_ahead`.
+        """
+        self._held = np.concatenate((self._held, block))
+
+        def read(frames: int) -> Frames:
+            part, self._held = self._held[:frames], self._held[frames:]
+            return part
+
+        if not self._is_primed:
+            if len(self._held) < _SETTLE_FRAMES + _AIM_FRAMES:
+                return self._held[:0]
+            self._prime(read)
+        while len(self._held):
+            self._feed(read, min(len(self._held), BLOCK_FRAMES))
+        return self.pull(self._fifo_frames, read)
 
     def _start_units(self) -> int:
         """The position at which the fixed stage starts, so that the aim is met after its run-in."""

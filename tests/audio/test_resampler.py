@@ -182,3 +182,17 @@ def test_a_song_keeps_its_place(rate_in: int, rate_out: int) -> None:
     middle = slice(rate_out, 2 * rate_out)
     wanted = np.sin(2 * np.pi * hz / rate_out * np.arange(3 * rate_out))
     np.testing.assert_allclose(out[middle], wanted[middle], atol=1e-7)
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), [(48_000, 48_000), (44_100, 48_000), (96_000, 48_000)])
+def test_pushing_gives_what_pulling_gives(rate_in: int, rate_out: int) -> None:
+    random = np.random.default_rng(2)
+    pulled, tone = started(rate_in, rate_out, 150, 997.0, 0)
+    pushed, other = started(rate_in, rate_out, 150, 997.0, 0)
+    parts = []
+    while sum(map(len, parts)) < rate_out:
+        parts.append(pushed.push(other(int(random.integers(1, 1_500)))))
+        assert 0 < pushed.frames_ahead < 0.035 * rate_in
+    out = np.concatenate(parts)
+    assert np.array_equal(out, pulled.pull(len(out), tone))
+    assert pushed.position_units == pulled.position_units
