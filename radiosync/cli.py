@@ -55,7 +55,8 @@ def host(
     source: Annotated[
         list[str],
         typer.Option(
-            help="a file, a folder or a playlist, may be given several times; - for standard input, exec:COMMAND"
+            help="a file, a folder or a playlist, may be given several times; - for standard input, exec:COMMAND, "
+            "device for the default input, device:NAME-OR-NUMBER"
         ),
     ],
     group: GroupOption = None,
@@ -65,7 +66,9 @@ def host(
     codec: Annotated[str | None, typer.Option(help="auto, flac or pcm")] = None,
     rate: Annotated[int | None, typer.Option(help="the stream's rate; the first song's if not given")] = None,
     channels: Annotated[int | None, typer.Option(help="the stream's channels; the first song's if not given")] = None,
-    format: Annotated[str, typer.Option(help="of raw PCM from - or exec: with --rate: s16, s24, s32 or f32")] = "s16",
+    format: Annotated[
+        str, typer.Option(help="of raw PCM from - or exec: with --rate, or from a device: s16, s24, s32 or f32")
+    ] = "s16",
     loop: Annotated[bool | None, typer.Option("--loop", help="begin again after the last song")] = None,
     config: ConfigOption = None,
     stats_json: StatsOption = None,
@@ -174,11 +177,13 @@ def demo(
 
 @app.command()
 def devices() -> None:
-    """List the sound devices that can play."""
-    from radiosync.drivers.portaudio import load_portaudio, output_devices  # noqa: PLC0415
+    """List the sound devices that can play, and those that can capture."""
+    from radiosync.drivers.portaudio import Direction, list_devices, load_portaudio  # noqa: PLC0415
 
-    for line in console.device_lines(output_devices(load_portaudio())):
-        typer.echo(line)
+    portaudio = load_portaudio()
+    for direction in (Direction.OUTPUT, Direction.INPUT):
+        for line in console.device_lines(list_devices(portaudio, direction), direction):
+            typer.echo(line)
 
 
 def _usage_line(error: Any) -> str:

@@ -2,15 +2,9 @@
 
 PortAudio calls `_callback` in a thread of its own.  It copies from the ring, notes one stamp and returns; everything
 else happens in the loop's thread: `fill` takes the stamps to the DAC clock and renders the ring full again.
-
-PortAudio's stamps are in a clock that depends on its build (CLOCK_REALTIME in Debian's, CLOCK_MONOTONIC elsewhere,
-stream time with PulseAudio).  Which one it is is seen from the stamps; an unknown one is related to the local clock by
-the callback's entry, which can only be late.
 """
 
 import contextlib
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +15,10 @@ from radiosync.audio.pcm import Frames
 from radiosync.audio.ring import FrameRing
 from radiosync.clock.dac import DacClock
 from radiosync.config import ListenerConfig
-from radiosync.drivers.clocks import local_minus, local_now, monotonic_now, real_now
+from radiosync.drivers.clocks import local_now
 from radiosync.drivers.file_sinks import WavSink
-from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream
+from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream, refresh_devices
+from radiosync.drivers.stamps import Stamps
 from radiosync.errors import DeviceError
 from radiosync.listener.playout import DeviceFormat, DevicePlayout
 from radiosync.listener.stream import Stream
@@ -31,27 +26,12 @@ from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 
 LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
 LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
-STAMPS_MAX = 1024  # callbacks between two turns of the loop: 20 are usual; an older one is overwritten
 SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
 BLOCK_NS = 20 * NS_PER_MS  # rendered at a time
 FILL_NS = 20 * NS_PER_MS  # between two fills
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
 REOPEN_NS = NS_PER_S
 VOLUME_POWER = 3  # loudness goes about with the cube root of amplitude: 50 % sounds half as loud
-_SAME_CLOCK_S = 1.0
-_UNKNOWN_OFFSETS = 512  # callbacks over which the least entry delay is taken, in an unknown clock
-
-
-@dataclass(slots=True)
-class _Stamps:
-    """A ring of stamps that the callback writes and the loop reads; the count is written last."""
-
-    dac_frame: Any
-    dac_s: Any
-    current_s: Any
-    entered_at: Any
-    count: int = 0
-    taken: int = 0
 
 
 class DeviceSink:
@@ -79,24 +59,16 @@ class DeviceSink:
         self._callback_at = LocalNs(0)
         self._fill_at = LocalNs(0)
         self._reopen_at: LocalNs | None = None
-        self._offsets: deque[int] = deque(maxlen=_UNKNOWN_OFFSETS)
-        self._stamps = self._new_stamps()
+        self._stamps = Stamps()
         self._recording = None if record is None else WavSink(record)
         self._recorded = 0
         self.reopened = 0
-        self.clock_name = "none"
 
     # --- the callback --------------------------------------------------------------------------------------------
 
     def _callback(self, out: Any, frames: int, time: Any, status: Any) -> None:
         entered_at = local_now()
-        stamps = self._stamps
-        row = stamps.count % STAMPS_MAX
-        stamps.dac_frame[row] = self._frames
-        stamps.dac_s[row] = time.outputBufferDacTime
-        stamps.current_s[row] = time.currentTime
-        stamps.entered_at[row] = entered_at
-        stamps.count += 1
+        self._stamps.note(self._frames, frames, time.outputBufferDacTime, time.currentTime, entered_at)
         self._frames += frames
         self._ring.read_into(out)
         if status:
@@ -177,7 +149,7 @@ class DeviceSink:
         return recorded | {
             "device": self._device.name,
             "device_rate": self._device.rate,
-            "device_clock": self.clock_name,
+            "device_clock": self._stamps.clock_name,
             "device_stamps": self._dac.source.value,
             "device_rate_ppm": round((self._dac.rate / self._device.rate - 1) * 1e6, 3),
             "device_residual_ns": round(fit.residual_ns) if fit is not None else None,
@@ -225,8 +197,7 @@ class DeviceSink:
         self._frames = 0
         self._xruns_seen = self._xruns
         self._underrun_seen = 0
-        self._offsets.clear()
-        self._stamps = self._new_stamps()
+        self._stamps = Stamps()
         if self._recording is not None:
             self._recording.begin(AudioFormat(device.rate, device.channels, SampleFormat.F32))
 
@@ -260,41 +231,17 @@ class DeviceSink:
     def _lost(self, now: LocalNs) -> None:
         """The device has vanished: try to have it back."""
         self.close()
-        self._portaudio._terminate()  # its list of devices is made once, at initialisation
-        self._portaudio._initialize()
+        refresh_devices(self._portaudio)
         self._reopen_at = LocalNs(now + REOPEN_NS)
 
     def _take_stamps(self, dac: DacClock) -> None:
-        stamps = self._stamps
-        count = stamps.count
-        stamps.taken = max(stamps.taken, count - STAMPS_MAX // 2)
         latency_ns = round(self._stream.latency * NS_PER_S)
         # PortAudio reckons a delay in frames as time by the nominal rate: with ALSA's 0.2 s and 50 ppm that is 10 µs.
         slow_ns_per_s = (dac.rate / dac.nominal_rate - 1) * NS_PER_S if self._counts_frames else 0.0
-        if stamps.taken < count:
-            offset_ns = self._clock_offset(stamps, count)
-            for index in range(stamps.taken, count):
-                row = index % STAMPS_MAX
-                delay_s = float(stamps.dac_s[row]) - float(stamps.current_s[row])
-                dac_at = LocalNs(round(stamps.dac_s[row] * 1e9 - delay_s * slow_ns_per_s) + offset_ns)
-                entered_at = LocalNs(int(stamps.entered_at[row]))
-                dac.stamp(DacFrame(int(stamps.dac_frame[row])), dac_at, entered_at, latency_ns)
-                self._callback_at = max(self._callback_at, entered_at)
-            stamps.taken = count
-
-    def _clock_offset(self, stamps: _Stamps, count: int) -> int:
-        """Return what to add to PortAudio's times, in ns, to get local ones."""
-        row = (count - 1) % STAMPS_MAX
-        current_s = float(stamps.current_s[row])
-        for name, clock in (("realtime", real_now), ("monotonic", monotonic_now)):
-            if abs(current_s - clock() / NS_PER_S) < _SAME_CLOCK_S:
-                self.clock_name = name
-                return local_minus(clock)
-        self.clock_name = "unknown"
-        for index in range(stamps.taken, count):
-            row = index % STAMPS_MAX
-            self._offsets.append(int(stamps.entered_at[row]) - round(float(stamps.current_s[row]) * 1e9))
-        return min(self._offsets)
+        for stamp in self._stamps.take():
+            dac_at = LocalNs(stamp.at - round(stamp.ahead_s * slow_ns_per_s))
+            dac.stamp(stamp.frame, dac_at, stamp.entered_at, latency_ns)
+            self._callback_at = max(self._callback_at, stamp.entered_at)
 
     def _watch_underruns(self) -> None:
         ring, playout, dac = self._ring, self._playout, self._dac
@@ -308,12 +255,3 @@ class DeviceSink:
                 dac.restart()
             if playout is not None and playout.cursor is not None:
                 playout.note_underrun()
-
-    @staticmethod
-    def _new_stamps() -> _Stamps:
-        return _Stamps(
-            np.zeros(STAMPS_MAX, np.int64),
-            np.zeros(STAMPS_MAX),
-            np.zeros(STAMPS_MAX),
-            np.zeros(STAMPS_MAX, np.int64),
-        )

@@ -36,6 +36,8 @@ class FileSource:
     Raises SourceError where the first song was named and can't be played, or where none can.
     """
 
+    live = False
+
     def __init__(
         self,
         entries: Sequence[Entry],
@@ -90,6 +92,10 @@ class FileSource:
         self._current, self._prepared, self._is_prepared = self._prepared, None, False
         if self._current is not None and position_s > 0:
             self._current.seek(position_s)
+
+    def stats(self) -> dict[str, Any]:
+        """Return how many songs could not be played, for the statistics file."""
+        return {"songs_skipped": self.songs_skipped}
 
     def interrupt(self) -> None:
         """Do nothing: a file never keeps a reader waiting."""

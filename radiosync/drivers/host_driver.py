@@ -12,7 +12,6 @@ from radiosync.drivers.control_thread import ControlThread
 from radiosync.drivers.controls import Controls, listener_values
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.keys import QUIT, Keys
-from radiosync.drivers.live_source import LiveSource
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.reader import End, Reader, Source
 from radiosync.drivers.transcoder import Transcoder
@@ -40,6 +39,7 @@ class HostDriver:
         network = config.network
         self._groups = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
         self._config = config
+        self._source = source
         self.interface = interface
         self._stats = StatsFile(stats)
         self._clock = MediaClock()
@@ -56,7 +56,7 @@ class HostDriver:
             control_port=self._control.port,
             clock_port=self._time.port,
             name=name,
-            live=isinstance(source, LiveSource),
+            live=source.live,
         )
         self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()])
         self._waiter = Waiter()
@@ -127,6 +127,11 @@ class HostDriver:
                 self.session.add_audio(item, now)
             elif isinstance(item, End):
                 self.session.end_of_audio(item.generation, now)
+        if self.session.live and self.session.audio_wanted_at(now) is None:
+            while self._reader.ready:  # while nothing moves, what is live passes by: kept, it would only be a delay
+                item = self._reader.take()
+                if isinstance(item, End):
+                    self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
         self._transcode(now)
         for datagram in self.session.datagrams_to_send(now):
@@ -213,4 +218,4 @@ class HostDriver:
             "history_bytes": session.sender.history.coded_bytes(),
             "listeners": [listener_values(session, row, now) for row in session.listeners],
         }
-        self._stats.write(values)
+        self._stats.write(values | self._source.stats())

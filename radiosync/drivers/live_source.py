@@ -1,4 +1,4 @@
-"""Live sources: PCM from standard input, or whatever a command prints.
+"""Live sources from a pipe: PCM from standard input, or whatever a command prints.
 
 A live source delivers when it can.  Reading waits for it; one that is faster than the music has to wait for us; one
 that stalls leaves a hole, which the session turns into silence without moving the timeline.  A command that fails is
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -37,8 +38,8 @@ EXEC = "exec:"
 _SUBTYPES = {"PCM_24": SampleFormat.S24, "PCM_32": SampleFormat.S32, "FLOAT": SampleFormat.F32}
 
 
-def is_live(source: str) -> bool:
-    """Say whether a `--source` names a live source."""
+def is_pipe(source: str) -> bool:
+    """Say whether a `--source` names one of these."""
     return source == STDIN or source.startswith(EXEC)
 
 
@@ -48,6 +49,8 @@ class LiveSource:
     `pcm` is the format of raw PCM, None for a sound file.
     Raises SourceError where it can't be started or is no sound file.
     """
+
+    live = True
 
     def __init__(self, source: str, pcm: AudioFormat | None, warn: Warn) -> None:
         self._command = source.removeprefix(EXEC) if source != STDIN else None
@@ -83,6 +86,10 @@ class LiveSource:
     def queue(self, song_id: int) -> tuple[list[str], int | None]:  # noqa: ARG002  # Source.queue
         """Return the one name there is."""
         return [self._song.title], 0
+
+    def stats(self) -> dict[str, Any]:
+        """Return how often the command was started again, for the statistics file."""
+        return {"source_restarts": self._failures}
 
     def interrupt(self) -> None:
         """Make a read that waits come back; for another thread."""
@@ -178,13 +185,19 @@ class LiveSource:
         return False
 
 
+def sample_format(name: str) -> SampleFormat:
+    """Return the sample format that `--format` names.
+
+    Raises SourceError for one that does not exist.
+    """
+    if name not in PCM_FORMATS:
+        raise SourceError(f"--format {name}: there is no such format; there are {', '.join(PCM_FORMATS)}")
+    return PCM_FORMATS[name]
+
+
 def pcm_format(rate: int, channels: int, name: str) -> AudioFormat | None:
     """Return the raw format that options name, or None where no rate was given.
 
     Raises SourceError for a format that does not exist.
     """
-    if not rate:
-        return None
-    if name not in PCM_FORMATS:
-        raise SourceError(f"--format {name}: there is no such format; there are {', '.join(PCM_FORMATS)}")
-    return AudioFormat(rate, channels or 2, PCM_FORMATS[name])
+    return AudioFormat(rate, channels or 2, sample_format(name)) if rate else None

@@ -1,8 +1,8 @@
 """Real-time scheduling for the threads that must not be late, where the system allows it.
 
 A listener needs a few per cent of a processor, but when it needs them: its sound device's callback must find the
-processor free.  Linux gives real-time scheduling to root and to whom the limits allow it (the group `audio` on most
-desktops); elsewhere, and where it is refused, things stay as they are.
+processor free.  So must that of a host that captures.  Linux gives real-time scheduling to root and to whom the limits
+allow it (the group `audio` on most desktops); elsewhere, and where it is refused, things stay as they are.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ import queue
 import socket
 import threading
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,6 +40,10 @@ class Source(Protocol):
     def format(self) -> AudioFormat:
         """The stream's format."""
 
+    @property
+    def live(self) -> bool:
+        """Whether it delivers as time passes, and what is not taken then is lost."""
+
     def read(self, frames_max: int) -> SourceBlock | None:
         """Return the next frames, never of two songs; None at the end."""
 
@@ -48,6 +52,9 @@ class Source(Protocol):
 
     def queue(self, song_id: int) -> tuple[list[str], int | None]:
         """Return the names of all there is to play, and which of them song `song_id` is."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return what it has to say, for the statistics file; from another thread."""
 
     def interrupt(self) -> None:
         """Make a read that waits come back; for another thread."""

@@ -3,17 +3,24 @@
 from collections.abc import Callable, Sequence
 
 from radiosync.config import Config
+from radiosync.drivers.capture_source import CaptureSource, is_capture
 from radiosync.drivers.file_source import FileSource
-from radiosync.drivers.live_source import LiveSource, is_live, pcm_format
+from radiosync.drivers.live_source import LiveSource, is_pipe, pcm_format, sample_format
 from radiosync.drivers.playlist import expand_sources
+from radiosync.drivers.priority import raise_priority
 from radiosync.drivers.reader import Source
 from radiosync.errors import SourceError
 
 
-def open_source(values: Sequence[str], settings: Config, pcm: str, warn: Callable[[str], None]) -> Source:
-    """Open files, folders and playlists as one list, or one live source; `pcm` is the format of raw samples.
+def is_live(source: str) -> bool:
+    """Say whether a `--source` names a live source."""
+    return is_pipe(source) or is_capture(source)
 
-    Raises SourceError where that can't be done.
+
+def open_source(values: Sequence[str], settings: Config, pcm: str, warn: Callable[[str], None]) -> Source:
+    """Open files, folders and playlists as one list, or one live source; `pcm` is the format of its raw samples.
+
+    Raises SourceError or DeviceError where that can't be done.
     """
     config = settings.host
     live = [value for value in values if is_live(value)]
@@ -28,4 +35,7 @@ def open_source(values: Sequence[str], settings: Config, pcm: str, warn: Callabl
         )
     if len(values) > 1:
         raise SourceError(f"{live[0]}: a live source has no end that another source could follow; name it alone")
+    if is_capture(live[0]):
+        raise_priority()  # before PortAudio's threads are started, which inherit it
+        return CaptureSource(live[0], config.rate or None, config.channels or None, sample_format(pcm), warn)
     return LiveSource(live[0], pcm_format(config.rate, config.channels, pcm), warn)

@@ -15,6 +15,7 @@ class Music:
     """A source without an end."""
 
     format = AudioFormat(8_000, 1, SampleFormat.S16)
+    live = False
 
     def read(self, frames_max):
         return SourceBlock(song=Song(song_id=1, title="Song"), song_frame=0, samples=self.format.silence(frames_max))
@@ -25,6 +26,9 @@ class Music:
     def queue(self, song_id):
         del song_id
         return [], None
+
+    def stats(self):
+        return {}
 
     def interrupt(self):
         pass

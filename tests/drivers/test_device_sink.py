@@ -324,7 +324,7 @@ def test_portaudio_s_clock_is_recognised(
     for _ in range(4):
         fake.streams[-1].play(441)
     sink.fill(clocks.LocalNs(clocks.local_now() + NS_PER_S // 2))
-    assert sink.clock_name == name
+    assert sink._stamps.clock_name == name
     assert sink._dac is not None
     assert sink._dac.counters.implausible == 0
 

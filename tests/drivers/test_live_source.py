@@ -9,7 +9,8 @@ import soundfile
 
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.drivers import live_source
-from radiosync.drivers.live_source import LiveSource, is_live, pcm_format
+from radiosync.drivers.live_source import LiveSource, pcm_format
+from radiosync.drivers.sources import is_live
 from radiosync.errors import SourceError
 
 PCM = AudioFormat(8_000, 2, SampleFormat.S16)
@@ -104,6 +105,12 @@ def test_options_name_the_raw_format():
         pcm_format(48_000, 2, "mp3")
 
 
-@pytest.mark.parametrize(("source", "live"), [("-", True), ("exec:x", True), ("a.wav", False), ("./-", False)])
+@pytest.mark.parametrize(
+    ("source", "live"),
+    [
+        *(("-", True), ("exec:x", True), ("device", True), ("device:2", True)),
+        *(("a.wav", False), ("./-", False), ("./device", False), ("devices", False)),
+    ],
+)
 def test_live_or_not(source, live):
     assert is_live(source) == live
