@@ -201,6 +201,9 @@ def test_no_portaudio(tmp_path: Path) -> None:
     assert "libportaudio2" in line
     assert "--output wav:" in line
     assert "libportaudio2" in refusal("devices", env=env)
+    line = refusal("host", "--source", "device", *NOWHERE, env=env)
+    assert "libportaudio2" in line
+    assert "exec:arecord" in line
 
 
 DEVICES = """

@@ -5,13 +5,17 @@
  * frames at time t.  Frame n thus leaves at exactly t0 + n / true_rate, however late any process is scheduled, and an
  * underrun happens only when the program really did not deliver in time.
  *
+ * A card with an "in" can be captured from too: its converter takes in the mono samples of that file, the same into every
+ * channel, from the start of the stream on, and silence after its end.  An overrun happens when they are not fetched in
+ * time.
+ *
  * PREFIX.s16 gets the first channel of every frame handed over.  PREFIX.jsonl gets a line for every open, set-up, start,
  * underrun and stop, with its time and the place in PREFIX.s16 at which the stream begins.
  *
  * All times are the machine's CLOCK_MONOTONIC_RAW, in ns: a time namespace's offset is taken off again, and the system
  * calls are made directly, so that a preloaded clock (skew.c) does not reach the card.
  *
- *   pcm.!default { type lab  out "PREFIX"  ppm 20.0  step 1 }      step: frames by which the pointer moves
+ *   pcm.!default { type lab  out "PREFIX"  ppm 20.0  step 1  in "SOUND.s16" }    step: frames by which the pointer moves
  */
 #include <alsa/asoundlib.h>
 #include <alsa/pcm_external.h>
@@ -36,6 +40,7 @@ typedef struct {
 	long step;
 	int64_t namespace_ns;
 	int store, timer;
+	int capturing, sound;
 	FILE *log;
 	int running, underrun_said;
 	int64_t t0;
@@ -90,9 +95,9 @@ static void arm(card_t *c)
 {
 	struct itimerspec at = {0};
 	int64_t period = c->io.period_size ? (int64_t)c->io.period_size : 1, wait = 1;
-	int64_t want = (int64_t)(c->io.appl_ptr + c->avail_min) - (int64_t)c->io.buffer_size;
+	int64_t want = (int64_t)(c->io.appl_ptr + c->avail_min) - (c->capturing ? 0 : (int64_t)c->io.buffer_size);
 
-	if (c->io.state == SND_PCM_STATE_DRAINING)
+	if (c->io.state == SND_PCM_STATE_DRAINING && !c->capturing)
 		want = c->io.appl_ptr;
 	else if (c->running && want > 0)
 		want = (want + period - 1) / period * period;
@@ -113,7 +118,7 @@ static int on_start(snd_pcm_ioplug_t *io)
 {
 	card_t *c = io->private_data;
 
-	if (io->appl_ptr == 0)
+	if (io->appl_ptr == 0 && !c->capturing)
 		return -EPIPE; /* as the kernel: there is nothing to play */
 	c->t0 = now(c);
 	c->running = 1;
@@ -139,7 +144,7 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
 	card_t *c = io->private_data;
 	int64_t t = now(c), n = played(c, t), given = io->appl_ptr;
 
-	if (n <= given)
+	if (n <= given + (c->capturing ? (int64_t)io->buffer_size : 0))
 		return n;
 	if (io->state == SND_PCM_STATE_DRAINING)
 		return given;
@@ -154,6 +159,8 @@ static int on_delay(snd_pcm_ioplug_t *io, snd_pcm_sframes_t *delay)
 	card_t *c = io->private_data;
 
 	*delay = (snd_pcm_sframes_t)((int64_t)io->appl_ptr - played(c, now(c)));
+	if (c->capturing)
+		*delay = -*delay;
 	return 0;
 }
 
@@ -176,6 +183,47 @@ static int16_t sample(const card_t *c, const char *at)
 	}
 }
 
+static void put_sample(const card_t *c, char *at, int16_t value)
+{
+	float x = value / 32768.0f;
+	int32_t wide = value * 65536;
+
+	switch (c->io.format) {
+	case SND_PCM_FORMAT_FLOAT_LE:
+		memcpy(at, &x, sizeof x);
+		break;
+	case SND_PCM_FORMAT_S32_LE:
+		memcpy(at, &wide, sizeof wide);
+		break;
+	default:
+		memcpy(at, &value, sizeof value);
+	}
+}
+
+static snd_pcm_sframes_t on_capture(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas, snd_pcm_uframes_t offset,
+				    snd_pcm_uframes_t size)
+{
+	card_t *c = io->private_data;
+	snd_pcm_uframes_t done, k, n;
+	unsigned channel;
+	int16_t block[BLOCK];
+
+	for (done = 0; done < size; done += n) {
+		n = size - done < BLOCK ? size - done : BLOCK;
+		memset(block, 0, sizeof block);
+		if (pread(c->sound, block, n * sizeof *block, (off_t)((io->appl_ptr + done) * sizeof *block)) < 0)
+			return -errno;
+		for (channel = 0; channel < io->channels; channel++) {
+			const snd_pcm_channel_area_t *area = &areas[channel];
+			char *to = (char *)area->addr + (area->first + area->step * (offset + done)) / 8;
+
+			for (k = 0; k < n; k++)
+				put_sample(c, to + k * area->step / 8, block[k]);
+		}
+	}
+	return size;
+}
+
 static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas, snd_pcm_uframes_t offset,
 				     snd_pcm_uframes_t size)
 {
@@ -185,6 +233,8 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
 	snd_pcm_uframes_t done, k, n;
 	int16_t block[BLOCK];
 
+	if (c->capturing)
+		return on_capture(io, areas, offset, size);
 	for (done = 0; done < size; done += n) {
 		n = size - done < BLOCK ? size - done : BLOCK;
 		for (k = 0; k < n; k++)
@@ -241,9 +291,11 @@ static int on_poll(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned int count,
 	(void)count;
 	if (io->state == SND_PCM_STATE_DRAINING)
 		ready = n >= given;
+	else if (c->capturing)
+		ready = n - given >= (int64_t)c->avail_min;
 	else /* after an underrun too: the program's next call finds -EPIPE */
 		ready = n + (int64_t)io->buffer_size - given >= (int64_t)c->avail_min;
-	*events = ready ? POLLOUT : 0;
+	*events = !ready ? 0 : c->capturing ? POLLIN : POLLOUT;
 	arm(c);
 	return 0;
 }
@@ -255,6 +307,8 @@ static int on_close(snd_pcm_ioplug_t *io)
 	say(c, "close", now(c));
 	fclose(c->log);
 	close(c->store);
+	if (c->capturing)
+		close(c->sound);
 	close(c->timer);
 	free(c);
 	return 0;
@@ -290,7 +344,7 @@ static int constrain(snd_pcm_ioplug_t *io)
 }
 
 /* Read the fields of the card's entry in asound.conf. */
-static int read_fields(snd_config_t *conf, card_t *c, const char **out)
+static int read_fields(snd_config_t *conf, card_t *c, const char **out, const char **in)
 {
 	snd_config_iterator_t i, next;
 
@@ -302,6 +356,8 @@ static int read_fields(snd_config_t *conf, card_t *c, const char **out)
 			continue;
 		if (!strcmp(id, "out"))
 			snd_config_get_string(field, out);
+		else if (!strcmp(id, "in"))
+			snd_config_get_string(field, in);
 		else if (!strcmp(id, "ppm"))
 			snd_config_get_ireal(field, &c->ppm);
 		else if (!strcmp(id, "step"))
@@ -314,30 +370,34 @@ static int read_fields(snd_config_t *conf, card_t *c, const char **out)
 
 SND_PCM_PLUGIN_DEFINE_FUNC(lab)
 {
-	const char *out = NULL;
+	const char *out = NULL, *in = NULL;
 	char path[4096];
 	card_t *c;
 	int error;
 
-	if (stream != SND_PCM_STREAM_PLAYBACK)
-		return -EINVAL;
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;
 	c->step = 1;
 	c->avail_min = 1;
-	if ((error = read_fields(conf, c, &out)) < 0) {
-		SNDERR("lab card: it needs out, and may have ppm and step");
+	if ((error = read_fields(conf, c, &out, &in)) < 0) {
+		SNDERR("lab card: it needs out, and may have ppm, step and in");
 		free(c);
 		return error;
 	}
+	c->capturing = stream == SND_PCM_STREAM_CAPTURE;
+	if (c->capturing && !in) {
+		free(c);
+		return -EINVAL;
+	}
+	c->sound = c->capturing ? open(in, O_RDONLY | O_CLOEXEC) : -1;
 	c->namespace_ns = namespace_offset();
-	snprintf(path, sizeof path, "%s.s16", out);
+	snprintf(path, sizeof path, "%s%s", out, c->capturing ? ".capture.s16" : ".s16");
 	c->store = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	snprintf(path, sizeof path, "%s.jsonl", out);
+	snprintf(path, sizeof path, "%s%s", out, c->capturing ? ".capture.jsonl" : ".jsonl");
 	c->log = fopen(path, "ae");
 	c->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (c->store < 0 || !c->log || c->timer < 0)
+	if (c->store < 0 || (c->capturing && c->sound < 0) || !c->log || c->timer < 0)
 		return -errno; /* the process ends: nothing to tidy */
 	c->first = lseek(c->store, 0, SEEK_END) / (off_t)sizeof(int16_t); /* what opens the card again appends */
 	fprintf(c->log, "{\"event\":\"open\",\"t\":%" PRId64 ",\"first\":%" PRId64 ",\"ppm\":%.6f}\n", now(c), c->first, c->ppm);

@@ -36,13 +36,17 @@ def library(name: str) -> Path:
     return built
 
 
-def set_up(prefix: Path, ppm: float, step: int = 1) -> dict[str, str]:
-    """Make a card that records to PREFIX.s16 and .jsonl; return the environment in which it is the only one."""
+def set_up(prefix: Path, ppm: float, step: int = 1, sound: Path | None = None) -> dict[str, str]:
+    """Make a card that records to PREFIX.s16 and .jsonl; return the environment in which it is the only one.
+
+    It can be captured from where there is a `sound` for its converter: mono PCM of 16 bits.
+    """
+    capture = "" if sound is None else f'in "{sound}" '
     conf = prefix.with_name(prefix.name + ".asound.conf")
     conf.write_text(
         f"<{ALSA_CONF}>\n"
         f'pcm_type.lab {{ lib "{library("card")}" }}\n'
-        f'pcm.!default {{ type lab out "{prefix}" ppm {float(ppm)} step {step}\n'
+        f'pcm.!default {{ type lab out "{prefix}" ppm {float(ppm)} step {step} {capture}\n'
         f'  hint {{ show on description "virtual card of the lab" }} }}\n'
         f"ctl.!default {{ type hw card 0 }}\n"
     )
