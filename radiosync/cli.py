@@ -125,7 +125,8 @@ def listen(
     duration: DurationOption = None,
 ) -> None:
     """Play what a group's host sends, at the instant it should be heard."""
-    from radiosync.drivers.listener_driver import ListenerDriver  # noqa: PLC0415
+    from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
+    from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
 
     duration_ns = _duration_ns(duration)
     settings = Config.load(
@@ -142,7 +143,10 @@ def listen(
         },
     )
     place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
-    driver = ListenerDriver(settings, place, settings.listener.name or _host_name(), stats_json, record)
+    memory = open_memory(settings.listener, console.warn)
+    settings = with_remembered_offset(settings, memory, offset_ms, console.say)
+    name = settings.listener.name or _host_name()
+    driver = ListenerDriver(settings, place, name, stats_json, memory, record)
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     with _running():

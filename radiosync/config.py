@@ -177,6 +177,7 @@ class ListenerConfig(_Section):
     volume: float = _key(100.0, Number(0, 100, "%"))
     offset_ms: float = _key(0.0, Number(-2000, 2000, "ms"))  # a loudspeaker over Bluetooth needs some 300
     # Below 20 ms a pause of the interpreter empties the ring; above 2 s commands and corrections lag.
+    remember: bool = _key(True, Flag())
     render_ahead: float = _key(0.2, Number(0.02, 2, "s"))
 
     @property

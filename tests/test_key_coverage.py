@@ -51,6 +51,7 @@ KEYS = {
     "listener.output": f"{DRIVERS}::test_output_is_where_the_music_goes",
     "listener.volume": "drivers/test_device_sink.py::test_the_volume_is_the_loudness",
     "listener.offset_ms": f"{LISTENER}::test_offset_ms_is_how_much_later_a_listener_plays",
+    "listener.remember": "drivers/test_memory_file.py::test_remember_is_whether_anything_is_kept",
     "listener.render_ahead": "drivers/test_device_sink.py::test_render_ahead_is_how_much_is_rendered_ahead",
 }
 

@@ -82,7 +82,7 @@ class Session:
         with (self._folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env=os.environ | (environment or {}),
+                env=os.environ | {"XDG_STATE_HOME": str(self._folder)} | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

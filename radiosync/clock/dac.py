@@ -16,6 +16,9 @@ entry time itself where the stream has a latency.  Where stamps keep failing tha
 callback can be late but never early, so that then a bucket keeps its *earliest* stamp, the trimming is one-sided, and
 what is left of the lateness stays as a bias.
 
+A prior that the fit has moved away from by more than three of its sigmas was another crystal's (a device of the same
+name, a machine at the same address): it is dropped for the nominal one.
+
 Discontinuities.  Several stamps in a row more than 2 ms off the line mean that the device has lost or repeated time
 (an xrun, a suspended machine): the fit begins again, keeping the rate.
 
@@ -52,6 +55,7 @@ ENTRY_JUMP_COUNT = 25
 
 RATE_SIGMA = 50e-6
 RESTART_RATE_SIGMA = 3e-6
+CONTRADICTED_SIGMAS = 3.0  # from what was known before: then it was another crystal's
 SETTLED_NS = 5 * NS_PER_S
 SETTLED_RATE_SIGMA = 3e-6
 SETTLED_SIGMA_NS = 50.0 * NS_PER_US
@@ -307,6 +311,10 @@ class DacClock:
             line = envelope.fit_floor(late_s, late_ns, prior, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
         else:
             line = _fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
+        if self._prior_sigma < RATE_SIGMA and abs(line.slope - prior.slope) > CONTRADICTED_SIGMAS * prior.sigma:
+            self._prior_slope, self._prior_sigma = 0.0, RATE_SIGMA
+            self._refit()
+            return
         frames = buckets[-1].frame - self._origin[0]
         whole, rest = divmod(frames * NS_PER_S, self.nominal_rate)
         since_ns = rest / self.nominal_rate + line.offset_ns

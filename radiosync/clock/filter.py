@@ -79,6 +79,8 @@ TRUNCATED_COUNT_MIN = 8  # a line through fewer explains anything
 STEP_SKEW_SIGMA = 5e-6  # after a step the crystals are still the same, if it was not the host that changed
 
 DEFAULT_SKEW_SIGMA = 30e-6
+WIDE_PRIOR = envelope.SlopePrior(slope=0.0, sigma=DEFAULT_SKEW_SIGMA * NS_PER_S)
+CONTRADICTED_SIGMAS = 3.0  # from what was known before, to let go of it
 
 
 class Quality(Enum):
@@ -268,6 +270,10 @@ class ClockFilter:
             slope_guess=self._prior.slope if self._mapping is None else self._mapping.skew * NS_PER_S,
             excess_ns_min=EXCESS_NS_MIN,
         )
+        drifted = abs(fitted.slope - self._prior.slope)
+        if self._prior.sigma < WIDE_PRIOR.sigma and drifted > CONTRADICTED_SIGMAS * self._prior.sigma:
+            self._prior = self._given_prior = WIDE_PRIOR  # it was another machine's: see what there is without it
+            return self._fit(exchange, newest_at)
         self._excess_ns = fitted.excess_ns
         self._window_s = WINDOW_S * (fitted.excess_ns / WINDOW_EXCESS_NS) ** WINDOW_EXPONENT
         self._window_s = min(max(self._window_s, WINDOW_S_MIN), WINDOW_S_MAX)

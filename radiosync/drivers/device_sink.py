@@ -20,6 +20,7 @@ from radiosync.drivers.file_sinks import WavSink
 from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream, refresh_devices
 from radiosync.drivers.stamps import Stamps
 from radiosync.errors import DeviceError
+from radiosync.listener.memory import KnownRate, Memory
 from radiosync.listener.playout import DeviceFormat, DevicePlayout
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
@@ -37,9 +38,10 @@ VOLUME_POWER = 3  # loudness goes about with the cube root of amplitude: 50 % so
 class DeviceSink:
     """Plays through one device, and opens it again when it vanishes."""
 
-    def __init__(self, config: ListenerConfig, resync_ns: int, record: Path | None = None) -> None:
+    def __init__(self, config: ListenerConfig, resync_ns: int, memory: Memory, record: Path | None = None) -> None:
         self._config = config
         self._resync_ns = resync_ns
+        self._memory = memory
         self._portaudio = load_portaudio()
         self._wanted = config.output.partition(":")[2]
         find_device(self._portaudio, self._wanted)
@@ -158,6 +160,12 @@ class DeviceSink:
             "device_discontinuities": self._dac.counters.discontinuities,
         }
 
+    def learnt(self) -> tuple[str, KnownRate] | None:
+        """Return what is known by now of the device's rate, with the device's key."""
+        if self._device is None or self._dac is None or self._dac.fit() is None:
+            return None
+        return self._device.key, KnownRate(rate=self._dac.rate / self._device.rate - 1, sigma=self._dac.rate_sigma)
+
     def close(self) -> None:
         """Stop and close the device."""
         if self._stream is not None:
@@ -188,10 +196,14 @@ class DeviceSink:
         self._attach()
 
     def _prepare(self, device: Device) -> None:
-        rate = self._dac.rate if self._dac is not None and self._device == device else None
+        known = self._memory.device_rate(device.key)
+        if self._dac is not None and self._device == device:
+            known = KnownRate(rate=self._dac.rate / device.rate - 1, sigma=self._dac.rate_sigma)
         self._device = device
         self._counts_frames = "ALSA" in device.host_api
-        self._dac = DacClock(device.rate, rate=rate)
+        self._dac = DacClock(device.rate)
+        if known is not None:
+            self._dac = DacClock(device.rate, rate=device.rate * (1 + known.rate), rate_sigma=known.prior_sigma)
         self._ring = FrameRing(device.rate * 2, device.channels)  # two seconds: the most that can be rendered ahead
         self._ring.write(np.zeros((self._render_ahead(device), device.channels), np.float32))  # until the first fill
         self._frames = 0

@@ -1,27 +1,33 @@
 """Runs a listener session on real sockets and a real output: one loop, with the sound device's callback beside it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
 from radiosync.audio.format import AudioFormat
+from radiosync.clock.filter import Quality
 from radiosync.config import Config
 from radiosync.drivers.clocks import local_now
 from radiosync.drivers.device_sink import DeviceSink
 from radiosync.drivers.file_sinks import Sink, open_sink
 from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
+from radiosync.drivers.memory_file import MemoryFile
+from radiosync.drivers.portaudio import find_device, load_portaudio
 from radiosync.drivers.priority import raise_priority
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
+from radiosync.listener.memory import KnownRate, host_key
 from radiosync.listener.session import Datagram, ListenerSession
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_frames
 from radiosync.wire.groups import tier_group
 
 STATS_NS = NS_PER_S
+SAVE_NS = 60 * NS_PER_S
 COLLECT_NS = (
     20 * NS_PER_MS
 )  # while enough is buffered, music is collected so often instead of waking up for each datagram
@@ -32,17 +38,25 @@ class ListenerDriver:
     """Everything of a listener that touches the machine."""
 
     def __init__(
-        self, config: Config, interface: Interface, name: str, stats: Path | None, record: Path | None = None
+        self,
+        config: Config,
+        interface: Interface,
+        name: str,
+        stats: Path | None,
+        memory: MemoryFile,
+        record: Path | None = None,
     ) -> None:
         network, listener = config.network, config.listener
         self._config = config
+        self._memory = memory
+        self._save_at = LocalNs(local_now() + SAVE_NS)
         self._stats = StatsFile(stats)
         self._device: DeviceSink | None = None
         self._sink: Sink | None = None
         self._scheduling = "normal"
         if listener.output.partition(":")[0] == "device":
             self._scheduling = raise_priority()  # before PortAudio's threads are started, which inherit it
-            self._device = DeviceSink(listener, config.radio_sync.resync_ns, record)
+            self._device = DeviceSink(listener, config.radio_sync.resync_ns, memory, record)
         else:
             self._sink = open_sink(listener.output)
         self._interface = interface
@@ -52,7 +66,7 @@ class ListenerDriver:
         self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
         self._own_address = (interface.ip, self._time.port)
         self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
-        self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name)
+        self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name, memory=memory)
         self._waiter = Waiter()
         for readable in (self._time, self._control, *self._group_ports.values()):
             self._waiter.watch(readable)
@@ -81,6 +95,8 @@ class ListenerDriver:
     def close(self) -> None:
         """Let go of everything."""
         self._write_stats(local_now())
+        self._remember(local_now())
+        self._memory.save()
         self._waiter.close()
         if self._device is not None:
             self._device.close()
@@ -119,6 +135,21 @@ class ListenerDriver:
         if now >= self._stats_at:
             self._stats_at = LocalNs(max(self._stats_at, now - STATS_NS) + STATS_NS)
             self._write_stats(now)
+            self._remember(now)
+
+    def _remember(self, now: LocalNs) -> None:
+        """Note what has been learnt of clocks, and write it down now and then: a machine may be switched off."""
+        stream = self.session.stream
+        if stream is not None and stream.clock.quality(now) is Quality.LOCKED:
+            mapping = stream.clock.mapping()
+            if mapping is not None:
+                known = KnownRate(rate=mapping.skew, sigma=mapping.skew_sigma)
+                self._memory.note_host(host_key(stream.host_name, stream.host_ip), known)
+        if self._device is not None and (learnt := self._device.learnt()) is not None:
+            self._memory.note_device(*learnt)
+        if now >= self._save_at:
+            self._save_at = LocalNs(now + SAVE_NS)
+            self._memory.save()
 
     def _collect(self) -> None:
         """Leave the group's socket to its buffer while there is no hurry; a wake-up costs more than a datagram."""
@@ -245,3 +276,25 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
             hard_resyncs=playout.hard_resyncs,
         )
     return values
+
+
+def with_remembered_offset(
+    config: Config, memory: MemoryFile, given_ms: float | None, say: Callable[[str], None]
+) -> Config:
+    """Return `config` with the offset that the sound device had last time, where none is given; remember a given one.
+
+    Raises DeviceError where the device does not exist.
+    """
+    kind, _, wanted = config.listener.output.partition(":")
+    if kind != "device":
+        return config
+    device = find_device(load_portaudio(), wanted).key
+    offset_ms = config.listener.offset_ms
+    if given_ms is not None or offset_ms:
+        memory.note_offset(device, offset_ms)
+        return config
+    remembered_ms = memory.offset_ms(device)
+    if not remembered_ms:
+        return config
+    say(f"playing {remembered_ms:+g} ms off, as this device did last time; --offset-ms 0 ends that")
+    return replace(config, listener=replace(config.listener, offset_ms=remembered_ms))

@@ -44,6 +44,11 @@ class Device:
     rate: int = 0
     channels: int = 0
 
+    @property
+    def key(self) -> str:
+        """What the device is remembered by; its number changes with what else is plugged in."""
+        return f"{self.host_api}: {self.name}"
+
     def opened_for(self, portaudio: Any, audio: AudioFormat) -> "Device":
         """Return the device with the stream's rate and channels where it can do them, else with its own."""
         check = getattr(portaudio, f"check_{self.direction.value}_settings")

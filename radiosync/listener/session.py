@@ -23,6 +23,7 @@ from radiosync.listener.events import (
     StreamEnded,
     SyncAlarmed,
 )
+from radiosync.listener.memory import Memory, NoMemory
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.stream import Stream
 from radiosync.listener.sync import SyncAlarm
@@ -58,7 +59,7 @@ class Datagram:
 class ListenerSession:
     """Everything a listener does, whichever host it hears."""
 
-    def __init__(self, config: Config, *, rng: Random, now: LocalNs, name: str) -> None:
+    def __init__(self, config: Config, *, rng: Random, now: LocalNs, name: str, memory: Memory | None = None) -> None:
         self.config = config
         self.name = name
         self.stream: Stream | None = None
@@ -66,6 +67,7 @@ class ListenerSession:
         self.foreign = 0
         self.sessions_seen = 0
         self._rng = rng
+        self._memory = NoMemory() if memory is None else memory
         self._listener_id = rng.getrandbits(63) + 1
         self._discovery = Discovery(rng, now)
         self._events: deque[ListenerEvent] = deque(maxlen=256)  # a driver that takes none loses the oldest
@@ -203,7 +205,7 @@ class ListenerSession:
                 stream.cookie = announce.cookie
                 self._discovery.answered(now)
         elif stream is None or self._replaces(stream, announce, source, now):
-            self.stream = Stream(announce, source[0], now, self._rng, self.config)
+            self.stream = Stream(announce, source[0], now, self._rng, self.config, self._memory)
             self.sessions_seen += 1
             self._reported = None
             self._end_told = False

@@ -18,6 +18,7 @@ from radiosync.listener.counters import StreamCounters
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
+from radiosync.listener.memory import Memory, host_key
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.quality import LOW_NS, QualityControl, Supply
 from radiosync.listener.schedule import Schedule
@@ -40,7 +41,9 @@ UNHURRIED_NS = 3600 * NS_PER_S  # the deadline of what is missing during a pause
 class Stream:
     """Follows one session of one host."""
 
-    def __init__(self, announce: Announce, host_ip: str, now: LocalNs, rng: Random, config: Config) -> None:
+    def __init__(
+        self, announce: Announce, host_ip: str, now: LocalNs, rng: Random, config: Config, memory: Memory
+    ) -> None:
         self.session = announce.session
         self.host_ip = host_ip
         self.host_name = announce.host_name
@@ -57,7 +60,8 @@ class Stream:
         self._concealed_before = (0, 0)
         self.buffer = JitterBuffer(self.format, 0)
         self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
-        self.clock = ClockFilter()
+        known = memory.host_skew(host_key(announce.host_name, host_ip))
+        self.clock = ClockFilter() if known is None else ClockFilter(skew=known.rate, skew_sigma=known.prior_sigma)
         self._clock_ready = False
         rough = ClockMapping.rough(announce.sent_at, now, ROUGH_BOUND_NS)
         self.schedule = Schedule(announce.timeline, rough, self.format.rate, config.listener.offset_ns)

@@ -7,6 +7,7 @@ stamps of its own driver.
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -122,7 +123,11 @@ class _Party:
     def _start(self, name: str, *arguments: str) -> None:
         with (self._folder / f"{name}.log").open("wb") as out:
             command = [sys.executable, "-m", "radiosync", *arguments]
-            self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            # Two listeners on one device: what they learn of it is not worth remembering.
+            environment = os.environ | {"XDG_STATE_HOME": str(self._folder)}
+            self._processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment
+            )
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = local_now() + (SECONDS + PATIENCE_S) * NS_PER_S

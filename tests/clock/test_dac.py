@@ -265,3 +265,22 @@ def test_the_fit_inverts_itself(frame, local_at, fraction, rate, since):
     assert abs(rest_ns) <= 0.5
     back, rest = fit.dac_from_local(at)
     assert abs(back + rest + rest_ns * rate / NS - frame - since) < 1e-3
+
+
+@pytest.mark.parametrize("known_ppm", [0.0, -100.0])
+def test_a_rate_that_another_crystal_had_is_let_go(known_ppm):
+    card = Card(ppm=100.0)
+    clock = DacClock(RATE, rate=RATE * (1 + known_ppm * 1e-6), rate_sigma=2e-6)
+    card.play(clock, 3.0)
+    assert clock.rate == pytest.approx(card.rate, rel=5e-6)
+    assert rms(card.play(clock, 1.0)) < 15 * US
+
+
+def test_a_right_rate_is_kept_and_helps_at_once():
+    known = DacClock(RATE, rate=RATE * (1 + 61e-6), rate_sigma=2e-6)
+    fresh = DacClock(RATE)
+    for clock in (known, fresh):
+        Card(seed=3).play(clock, 0.6)
+    off = [abs(clock.rate / (RATE * (1 + 60e-6)) - 1) for clock in (known, fresh)]
+    assert off[0] < 3e-6 < off[1]
+    assert known.rate_sigma < 2.1e-6 < fresh.rate_sigma

@@ -326,3 +326,13 @@ def test_ready_by_bound_after_two_seconds_and_anyway_after_four():
 def test_it_is_deterministic(make_world):
     one, other = (run(make_world("wifi", 9, skew_ppm=5), 60)[0].mapping() for _ in range(2))
     assert one == other
+
+
+@pytest.mark.parametrize("kind", ["kernel", "wired", "wifi"])
+def test_a_skew_that_another_machine_had_is_let_go(make_world, kind):
+    wrong, fresh = [], []
+    for seed in range(6):
+        for clock, errors in ((ClockFilter(skew=-60e-6, skew_sigma=2e-6), wrong), (ClockFilter(), fresh)):
+            world = make_world(kind, seed, skew_ppm=40.0, thermal_ppm=0.0)
+            errors.append(run(world, 35, clock, checks=(10.0, 30.0))[1])
+    assert rms(np.array(wrong)[:, 1]) < 1.5 * rms(np.array(fresh)[:, 1])

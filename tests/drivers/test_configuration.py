@@ -13,6 +13,7 @@ from radiosync.drivers import listener_driver
 from radiosync.drivers.file_sinks import NullSink, WavSink
 from radiosync.drivers.interfaces import LOOPBACK, Interface
 from radiosync.drivers.listener_driver import ListenerDriver
+from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.sources import open_source
 from radiosync.units import NS_PER_MS
 
@@ -81,11 +82,14 @@ def test_control_is_where_orders_are_taken(make_host):
 class Recorder:
     """Stands in for a sound device, and keeps what it was made with."""
 
-    def __init__(self, config, resync_ns, record):
+    def __init__(self, config, resync_ns, memory, record):
         self.made_with = (config, resync_ns)
 
     def stats(self):
         return {}
+
+    def learnt(self):
+        return None
 
     def close(self):
         pass
@@ -100,7 +104,7 @@ def listen(monkeypatch, tmp_path):
 
     def make(**keys):
         usual = {"network.group": "239.255.201.16", "listener.output": "null"}
-        made.append(ListenerDriver(Config.load(None, usual | keys), LO, "listener", None))
+        made.append(ListenerDriver(Config.load(None, usual | keys), LO, "listener", None, MemoryFile(None, print)))
         return made[-1]
 
     yield make
@@ -156,5 +160,5 @@ def test_interface_is_where_everything_goes(command, words):
 
 def test_name_is_what_a_listener_is_called(command, monkeypatch):
     monkeypatch.setattr(cli, "find_interface", lambda interface, group: LO)
-    args = command('listener.name = "attic"', ["listen"], listener_driver, "ListenerDriver")
+    args = command('listener.name = "attic"', ["listen", "--output", "null"], listener_driver, "ListenerDriver")
     assert args[2] == "attic"

@@ -13,6 +13,7 @@ from radiosync.config import Config, ListenerConfig
 from radiosync.drivers import clocks, device_sink, portaudio
 from radiosync.drivers.device_sink import STUCK_NS, DeviceSink
 from radiosync.errors import DeviceError
+from radiosync.listener.memory import KnownRate, NoMemory
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 CD = AudioFormat(44_100, 2, SampleFormat.S16)
@@ -159,7 +160,7 @@ def fake(time: Time, monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
 
 @pytest.fixture
 def sink(fake: FakePortAudio) -> DeviceSink:
-    return DeviceSink(Config().listener, 5 * NS_PER_MS)
+    return DeviceSink(Config().listener, 5 * NS_PER_MS, NoMemory())
 
 
 def begin(sink: DeviceSink, audio: AudioFormat = CD) -> FakeListening:
@@ -330,14 +331,14 @@ def test_portaudio_s_clock_is_recognised(
 
 
 def test_the_volume_is_the_loudness(fake: FakePortAudio) -> None:
-    quiet = DeviceSink(replace(ListenerConfig(), volume=50.0), 5 * NS_PER_MS)
+    quiet = DeviceSink(replace(ListenerConfig(), volume=50.0), 5 * NS_PER_MS, NoMemory())
     listening = begin(quiet)
     assert listening.playout._gain == pytest.approx(0.125)
 
 
 @pytest.mark.parametrize("ahead_s", [0.1, 0.5])
 def test_render_ahead_is_how_much_is_rendered_ahead(fake: FakePortAudio, time: Time, ahead_s: float) -> None:
-    sink = DeviceSink(replace(ListenerConfig(), render_ahead=ahead_s), 5 * NS_PER_MS)
+    sink = DeviceSink(replace(ListenerConfig(), render_ahead=ahead_s), 5 * NS_PER_MS, NoMemory())
     begin(sink)
     sink._playout = Loud(2)  # type: ignore[assignment]
     run(sink, fake, time, blocks=50)
@@ -367,3 +368,28 @@ def test_a_device_that_is_not_there_is_one_line_with_those_that_are(fake: FakePo
     fake.present = False
     with pytest.raises(DeviceError, match="no sound device was found"):
         portaudio.find_device(fake, "")
+
+
+class Remembers:
+    """A memory of one device."""
+
+    def __init__(self, rate: KnownRate) -> None:
+        self.rate = rate
+
+    def host_skew(self, host: str) -> KnownRate | None:
+        return None
+
+    def device_rate(self, device: str) -> KnownRate | None:
+        return self.rate if device == "Fake: Loudspeaker" else None
+
+
+def test_what_was_learnt_of_the_device_is_known_from_the_start(fake: FakePortAudio, time: Time) -> None:
+    sink = DeviceSink(Config().listener, 5 * NS_PER_MS, Remembers(KnownRate(rate=70e-6, sigma=0.1e-6)))
+    assert sink.learnt() is None
+    begin(sink)
+    assert sink.stats()["device_rate_ppm"] == pytest.approx(70, abs=0.1)
+    run(sink, fake, time)
+    learnt = sink.learnt()
+    assert learnt is not None
+    assert learnt[0] == "Fake: Loudspeaker"
+    assert learnt[1].sigma > 0

@@ -6,6 +6,7 @@ import pytest
 
 from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
+from radiosync.listener.memory import NoMemory
 from radiosync.listener.stream import SONGS_MAX, UNHURRIED_NS, Stream
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
@@ -41,7 +42,7 @@ def announce(kit):
 @pytest.fixture
 def follow(kit, announce):
     def make(**changes):
-        return Stream(replace(announce, **changes), kit.HOST[0], kit.START, Random(4), Config())
+        return Stream(replace(announce, **changes), kit.HOST[0], kit.START, Random(4), Config(), NoMemory())
 
     return make
 

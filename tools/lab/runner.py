@@ -209,7 +209,8 @@ class Run:
         log = (self.folder / f"{name}.log").open("ab")
         self._processes[name] = subprocess.Popen(
             command,
-            env=os.environ | (environment or {}),
+            # Machines of their own remember on their own, and nothing from one run to the next.
+            env=os.environ | {"XDG_STATE_HOME": str(self.folder / f"{name}-state")} | (environment or {}),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
