@@ -4,14 +4,14 @@ An encoder that starts with a chunk and ends with it spoils its end: what the co
 of the neighbouring audio is coded along, and cropped by the decoder.  Behind the chunk 13.5 ms are needed; with the
 encoder's own delay of 6.5 ms they make one packet.  Before it, the 80 ms of RFC 7845 (section 4.6) are for a decoder
 that enters in the middle of a stream.  Here encoder and decoder both begin afresh with every chunk, so there is nothing
-to converge.  SNR in dB of the demo's tune at 144 kbit/s in chunks of half a second, over the chunk's first 5 ms, its
-middle, its last 5 ms and the 5 ms after it:
+to converge.  SNR in dB of the demo's tune at 136 kbit/s in chunks of half a second, over the chunk's first 5 ms, its
+middle, its last 5 ms and the 5 ms after it (`python tools/bench_tiers.py --rolls`):
 
-    before  after   coded     first  middle  last  after it
-         0      0  154 kbit/s  19.4    16.9  -0.3         -
-         5   13.5  160 kbit/s  18.6    16.9  16.5      16.2
-        20   13.5  166 kbit/s  17.0    16.9  16.8      16.9
-        80   13.5  184 kbit/s  17.0    16.9  16.8      16.8
+    before  after        coded  first  middle  last  after it
+      0 ms   0 ms   143 kbit/s   24.9    16.2   0.3         -
+         5   13.5          148   22.4    16.3  23.9      23.6
+        20   13.5          153   25.1    16.3  22.9      23.0
+        80   13.5          170   23.9    16.3  22.9      23.0
 
 20 ms are coded, rather than the 5 ms of the overlap, for the encoder's high-pass filter of 3 Hz, which is the only
 memory longer than that: the error of a bass of 40 Hz at the edges is then that of the middle.  Where a neighbour is

@@ -17,8 +17,26 @@ a signal-to-noise ratio of at least S is
 chosen for each of FLAC's blocks of 4096 frames: noise that follows the level every 0.1 s rather than every chunk, for
 nothing.  S = 52 dB gives 52 to 58 dB, 55 on the average.  The music then spans hundreds of steps, over which the error
 of plain rounding is white and independent of it.  Dither (TPDF, as in `pcm.py`) would add 4.8 dB of noise; to get them
-back costs 0.8 bits a sample, 75 kbit/s for stereo.  Noise shaping costs no bits, measured, but goes sample by sample,
-which is no work for numpy; and 55 dB below music at a comfortable 75 dB SPL no room is so quiet that the rest is heard.
+back costs 0.8 bits a sample, 75 kbit/s for stereo.  Noise shaping of first order takes 10 dB from the noise below 6 kHz
+and costs no bits, but it goes sample by sample: 16 % of a core, where rounding takes 0.1.  And 55 dB below music at a
+comfortable 75 dB SPL is 20 dB: no room is so quiet that it is heard.  So neither is done; `python tools/bench_tiers.py
+--rounding` has the figures.
+
+Measured with `python tools/bench_tiers.py`, stereo of 16 bits, chunks of half a second, kbit/s with the headers of all
+layers, CPU in percent of one core at 2.5 GHz.  "Tune" is the demo's; "dense" is a chord in pink noise, 14 dB below full
+scale, more than most music.  SNR is of the waveform, over all and within 5 ms of the chunks' edges: for Opus, which
+gives noise for noise, it says no more than that the edges are no worse than the rest.
+
+                            tune                                  dense
+                            kbit/s  code  decode  SNR  edges      kbit/s  code  decode  SNR  edges
+    44.1 kHz  LOSSLESS        1040   0.1     0.1    -      -        1330   0.1     0.1    -      -
+              REDUCED          618   0.2     0.1   55     55         836   0.2     0.1   57     57
+              OPUS_HIGH        173   3.4     0.8   17     23         168   2.6     0.7   14     15
+              OPUS_LOW          77   2.4     0.6   13     17          77   2.3     0.6    9     10
+    48 kHz    LOSSLESS        1138   0.1     0.1    -      -        1447   0.1     0.1    -      -
+              REDUCED          673   0.2     0.1   55     54         909   0.2     0.1   57     57
+              OPUS_HIGH        173   3.3     0.7   17     23         168   2.6     0.7   14     14
+              OPUS_LOW          77   2.4     0.5   13     17          77   2.2     0.6    9      9
 
 A chunk that a tier doesn't suit goes in another way: what is shorter than an Opus packet, as the last one of a song may
 be, goes as REDUCED; and what FLAC can't hold as PCM.
@@ -57,8 +75,8 @@ class Tier(IntEnum):
 _OPUS_KBPS = {Tier.OPUS_HIGH: (72, 136), Tier.OPUS_LOW: (opus.KBPS_MIN, 60)}  # of one channel and of two
 # Bits for each sample of dense music, without packets' overhead, and how far Opus exceeds its set rate on it; from
 # `python tools/bench_tiers.py`.
-_LOSSLESS_BITS = {SampleFormat.S16: 12.0, SampleFormat.S24: 20.0, SampleFormat.S32: 32.0, SampleFormat.F32: 32.0}
-_ROUNDED_BITS = 7.5
+_LOSSLESS_BITS = {SampleFormat.S16: 13.4, SampleFormat.S24: 21.4, SampleFormat.S32: 32.0, SampleFormat.F32: 32.0}
+_ROUNDED_BITS = 8.4
 _OPUS_EXCESS = 1.06
 _WIRE_EXCESS = 1228 / 1090  # a datagram of 1200 bytes with its UDP and IP headers carries 1090 of a chunk
 
@@ -83,8 +101,8 @@ def tiers_for(audio: AudioFormat, chunk_frames: int) -> tuple[Tier, ...]:
 def nominal_kbps(tier: Tier, audio: AudioFormat) -> int:
     """Return what a tier takes of a network in kbit/s, headers of all layers down to IP included.
 
-    A figure to plan with: it is measured on dense music in chunks of half a second.  What is quieter or simpler takes
-    less; Opus takes more in shorter chunks, by up to a third.
+    A figure to plan with: it is measured on the denser piece above, in chunks of half a second.  What is quieter or
+    simpler takes less; Opus takes more in shorter chunks, half as much again in those of 0.1 s.
     """
     if tier in _OPUS_KBPS:
         rolls = 1 + (PRE_ROLL_NS + 20 * NS_PER_MS) / (500 * NS_PER_MS)  # with the delay, behind is a packet more
