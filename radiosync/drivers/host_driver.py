@@ -17,7 +17,7 @@ from radiosync.drivers.reader import End, Reader, Source
 from radiosync.drivers.transcoder import Transcoder
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.errors import NetworkError, RemoteProtocolError
-from radiosync.host.events import HostEvent
+from radiosync.host.events import HostEvent, SyncGo
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.sender import Datagram
 from radiosync.host.session import HostSession
@@ -75,6 +75,7 @@ class HostDriver:
         self.keys = Keys()
         if self.keys.active:
             self._waiter.watch(self.keys)
+        self._last_start: dict[str, Any] | None = None
         self.clock_requests = 0
         self.clock_rejected = 0
 
@@ -137,6 +138,13 @@ class HostDriver:
         for datagram in self.session.datagrams_to_send(now):
             self._send(datagram)
         while (event := self.session.next_event()) is not None:
+            if isinstance(event, SyncGo):
+                self._last_start = {
+                    "slowest": event.sync.slowest,
+                    "slowest_latency_ms": event.sync.slowest_latency_ns / NS_PER_MS,
+                    "delay_ms": event.sync.delay_ns / NS_PER_MS,
+                    "reason": event.reason,
+                }
             on_event(event)
         if now >= self._stats_at:
             self._stats_at = HostNs(self._stats_at + STATS_NS)
@@ -216,6 +224,7 @@ class HostDriver:
             "clock_requests": self.clock_requests,
             "send_errors": self._control.send_errors + self._audio.send_errors,
             "history_bytes": session.sender.history.coded_bytes(),
+            "last_start": self._last_start,
             "listeners": [listener_values(session, row, now) for row in session.listeners],
         }
         self._stats.write(values | self._source.stats())

@@ -249,6 +249,7 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
         "rtt_ns": stream.rtt_ns,
         "tier": stream.quality.tier,
         "tier_changes": stream.quality.changes,
+        "sync_delay_ns": stream.sync.delay_ns if stream.sync is not None else None,
         "clock_replies": asked.replies,
         "clock_rejected": asked.bogus + asked.duplicates + asked.unknown,
         "buffer_s": round(stream.buffered_ns(now) / NS_PER_S, 3),

@@ -70,10 +70,15 @@ def calculate_optimal_sync(listeners: Sequence[ListenerRow]) -> OptimalSync:
     )
 
 
-def judge(preparation: Preparation, listeners: Sequence[ListenerRow], delay_ns: int, now: HostNs) -> Verdict:
-    """Say whether to start `delay_ns` from now, and whom that is still waiting for."""
+def judge(
+    preparation: Preparation, listeners: Sequence[ListenerRow], delay_ns: int, now: HostNs, *, expects: bool = False
+) -> Verdict:
+    """Say whether to start `delay_ns` from now, and whom that is still waiting for.
+
+    `expects` says that somebody far away has asked for the host and is about to report.
+    """
     waited_ns = now - preparation.began_at
-    soon = waited_ns + delay_ns < preparation.lead_ns
+    soon = waited_ns + delay_ns < preparation.lead_ns or (expects and waited_ns < preparation.wait_ns)
     waiting = tuple(r.report.name for r in listeners if r.report.ready_frame != preparation.target_frame)
     if not listeners:
         return Verdict(go=not soon, waiting=(), reason="nobody listens yet")

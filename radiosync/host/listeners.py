@@ -15,6 +15,8 @@ from radiosync.units import NS_PER_S, HostNs
 from radiosync.wire.messages import Report
 
 LISTENERS_MAX = 4096  # rows of about 1 KiB; more than one group has ever been asked to serve
+ASKED_MAX = 256  # who has asked for a host and not reported: the oldest question is forgotten
+ANSWER_NS = 3 * NS_PER_S // 2  # from a question to the first report: two round trips of half a second, and a little
 SILENCE_NS = 3 * NS_PER_S  # three reports
 
 
@@ -56,6 +58,8 @@ class ListenerTable:
     forget_ns: int
     refused: int = 0
     _rows: dict[Address, ListenerRow] = field(default_factory=dict)
+    _asked: dict[Address, HostNs] = field(default_factory=dict)
+    """When those first asked who have not reported yet; an address that nobody has proved, so it counts for little."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -67,8 +71,20 @@ class ListenerTable:
         """Return the row of `address`."""
         return self._rows.get(address)
 
+    def asked(self, address: Address, now: HostNs) -> None:
+        """Note that somebody at `address` looks for a host."""
+        if address not in self._rows and address not in self._asked:
+            while len(self._asked) >= ASKED_MAX:
+                del self._asked[next(iter(self._asked))]
+            self._asked[address] = now
+
+    def expects(self, now: HostNs) -> bool:
+        """Say whether somebody who has asked may still report."""
+        return any(now - at < ANSWER_NS for at in self._asked.values())
+
     def heard(self, address: Address, report: Report, now: HostNs) -> None:
         """Take in a report."""
+        self._asked.pop(address, None)
         row = self._rows.get(address)
         if row is None or row.report.listener_id != report.listener_id:
             if row is None and len(self._rows) >= LISTENERS_MAX:

@@ -172,6 +172,8 @@ class HostSession:
             self.counters.rejected += 1
             return
         if isinstance(message, Solicit) and message.session in (0, self.session):
+            if self.transport.preparation is not None:
+                self.listeners.asked(source, now)
             for answer in self._announcer.announcements(self._state(now), now, message.nonce, self._cookies.of(source)):
                 self._urgent.append(Datagram(answer, source, True))
         elif (
@@ -301,7 +303,7 @@ class HostSession:
             if self.final_frame is not None:  # ... nor ever
                 self.pause(now, state=PlayState.STOPPED)
             return
-        decided = self.transport.decide(self.listeners.eligible(now), now)
+        decided = self.transport.decide(self.listeners.eligible(now), now, expects=self.listeners.expects(now))
         if decided is None:
             return
         verdict, sync = decided

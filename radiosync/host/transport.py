@@ -99,12 +99,14 @@ class Transport:
             return newest.play_at(frame, self._rate)
         return HostNs(newest.play_at(frame, self._rate) - newest.effective_at + now)
 
-    def decide(self, listeners: Sequence[ListenerRow], now: HostNs) -> tuple[Verdict, OptimalSync] | None:
+    def decide(
+        self, listeners: Sequence[ListenerRow], now: HostNs, *, expects: bool = False
+    ) -> tuple[Verdict, OptimalSync] | None:
         """Judge the start that is being prepared, if one is; with a verdict to go, make its record."""
         if self.preparation is None:
             return None
         sync = calculate_optimal_sync(listeners)
-        verdict = judge(self.preparation, listeners, sync.delay_ns, now)
+        verdict = judge(self.preparation, listeners, sync.delay_ns, now, expects=expects)
         if verdict.go:
             prepared, self.preparation = self.preparation, None
             self._record(

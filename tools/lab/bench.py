@@ -1,6 +1,6 @@
 """Measures how well listeners keep together, in scenarios, on virtual sound cards in network namespaces.
 
-    bench.py clean loss5 --seconds 60          some scenarios of scenarios.toml; all but "long" if none is named
+    bench.py clean loss5 --seconds 60          some scenarios of scenarios.toml; all but the long ones if none is named
     bench.py clean --compare snapcast          Snapcast in the same session of measurements
     bench.py far --repeat 3 --out results      three runs each; figures, logs and plots stay in the folder
 
@@ -16,16 +16,19 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import checks
+import files
 import meter
 import plot
 from lan import HERE, LabError
 from runner import Run, Scenario, System
 from systems import Radiosync, Snapcast
 
-LONG = {"long"}  # only when named
+LONG = {"long", "live-300ms"}  # only when named
 COMMANDS = {"ip": "iproute2", "nft": "nftables", "ethtool": "ethtool", "unshare": "util-linux", "gcc": "gcc"}
 HEADER = Path("/usr/include/alsa/pcm_external.h")
 COLUMNS = (
@@ -80,19 +83,28 @@ def scenarios(names: list[str], seconds: float | None, warm_up: float | None) ->
     return [Scenario(**{"name": name} | table["defaults"] | known[name] | given) for name in chosen]
 
 
-def once(scenario: Scenario, system: System, folder: Path, *, keep: bool) -> Json:
-    """Do one run, judge it, and leave its figures, its plot and its logs in `folder`."""
+def once(scenario: Scenario, system: System, folder: Path, *, keep: bool) -> bool:
+    """Do one run, print its figures, leave them with plot and logs in `folder`; say whether all was as expected."""
     folder.mkdir(parents=True)
     Run(scenario, system, folder, scenario.name).measure()
-    judged = meter.load(folder)
-    report = judged.report()
+    if scenario.output == "wav":
+        report = files.report(folder)
+    else:
+        judged = meter.load(folder)
+        report = judged.report()
+        if not plot.draw(judged, folder / "plot.png"):
+            print("lab: no plots without matplotlib: pip install -e '.[lab]'", file=sys.stderr)
+    checked = checks.judge(scenario.expect, report, folder) if system.name == Radiosync.name else []
+    report["checks"] = [asdict(check) for check in checked]
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    if not plot.draw(judged, folder / "plot.png"):
-        print("lab: no plots without matplotlib: pip install -e '.[lab]'", file=sys.stderr)
     if not keep:
-        for path in (*folder.glob("card*.s16"), folder / "signal.wav"):
+        for path in (*folder.glob("card*.s16"), *folder.glob("listener*.wav"), folder / "signal.wav"):
             path.unlink(missing_ok=True)
-    return report
+    if scenario.output == "device":
+        print(row(cells(report)), flush=True)
+    for line in checked:
+        print(f"    {line}", flush=True)
+    return all(check.ok for check in checked)
 
 
 def cells(report: Json) -> list[str]:
@@ -163,6 +175,7 @@ def main() -> None:
     systems: list[System] = [] if options.only_other else [Radiosync(options.program, tuple(options.host_option))]
     systems += [Snapcast()] if options.compare else []
     out = (options.out or Path(tempfile.mkdtemp(prefix="lab-"))).resolve()
+    good = True
     try:
         chosen = scenarios(options.scenarios, options.seconds, options.warm_up)
         prepare(systems)
@@ -172,12 +185,12 @@ def main() -> None:
                 for _ in range(options.repeat):
                     name = f"{scenario.name}-{system.name}"
                     taken = sum(path.is_dir() for path in out.glob(f"{name}-*"))
-                    report = once(scenario, system, out / f"{name}-{taken + 1}", keep=options.keep)
-                    print(row(cells(report)), flush=True)
+                    good &= once(scenario, system, out / f"{name}-{taken + 1}", keep=options.keep)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"lab: figures, logs and plots are in {out}", file=sys.stderr)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

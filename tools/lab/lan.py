@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 NETWORK = "10.77.0"
 FIRST_LISTENER = 10
 STOP_S = 5.0
+THROTTLE_BURST_S = 0.1  # what a slow link's queue lets through at once ...
+THROTTLE_BURST_MIN = 6000  # ... and at least a few datagrams, in bytes
 
 
 class LabError(Exception):
@@ -103,6 +105,19 @@ class Lan:
         """Pull the cable of listener i out of the switch, or put it back."""
         sh("ip", "-n", self.switch, "link", "set", f"port{i}", "up" if connected else "down")
 
+    def throttle(self, i: int, kbps: float | None) -> None:
+        """Let no more than so much come in at listener i, and drop the rest; None lifts it."""
+        rules = "add table netdev lab_throttle; delete table netdev lab_throttle; "
+        if kbps is not None:
+            rate = round(kbps * 1000 / 8)
+            rules += (
+                "add table netdev lab_throttle; "
+                'add chain netdev lab_throttle in { type filter hook ingress device "eth0" priority 1; }; '
+                f"add rule netdev lab_throttle in limit rate over {rate} bytes/second "
+                f"burst {max(THROTTLE_BURST_MIN, round(rate * THROTTLE_BURST_S))} bytes counter drop"
+            )
+        sh("ip", "netns", "exec", self.listener(i), "nft", rules)
+
     def __enter__(self) -> "Lan":
         try:
             self._set_up()
@@ -142,6 +157,7 @@ class Lan:
             self._start_relay(relayed)
         for port, namespace, ip, link in machines:
             self._connect(f"port{port}", namespace, ip, link)
+        self._introduce([(namespace, ip) for _, namespace, ip, _ in machines])
 
     def _make_bridge(self) -> None:
         bridge = ("ip", "-n", self.switch, "link", "set", "br0")
@@ -172,6 +188,19 @@ class Lan:
         if not link.relayed:
             self._lose(namespace, "eth0", link.down.loss_percent)
             self._lose(self.switch, port, link.up.loss_percent)
+
+    @staticmethod
+    def _introduce(machines: list[tuple[str, str]]) -> None:
+        """Tell host and listeners each other's hardware addresses: to ask takes a round trip, and links may be long."""
+        known = {}
+        for namespace, ip in machines:
+            (eth0,) = json.loads(sh("ip", "-n", namespace, "-j", "link", "show", "eth0"))
+            known[namespace] = (ip, eth0["address"])
+        host, *listeners = known
+        for listener in listeners:
+            for here, there in ((host, listener), (listener, host)):
+                ip, address = known[there]
+                sh("ip", "-n", here, "neigh", "replace", ip, "lladdr", address, "dev", "eth0", "nud", "permanent")
 
     @staticmethod
     def _lose(namespace: str, device: str, percent: float) -> None:

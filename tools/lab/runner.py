@@ -39,6 +39,11 @@ class Scenario:
     links: dict[str, Json] = field(default_factory=dict)
     events: list[Json] = field(default_factory=list)
     busy: bool = False
+    output: str = "device"
+    host_last: bool = False
+    live_buffer_s: float = 0.0
+    live_ppm: float = 0.0
+    expect: Json = field(default_factory=dict)
 
     @property
     def listeners(self) -> int:
@@ -81,7 +86,7 @@ class Run:
         self.scenario, self.system, self.folder, self.label = scenario, system, folder, label
         links = {int(i): Link.parse(values) for i, values in scenario.links.items()}
         self.lan = Lan(scenario.listeners, links)
-        self.place = Place(folder, self.lan.host_ip)
+        self.place = self._place()
         self.starts: list[list[int]] = [[] for _ in range(scenario.listeners)]
         self.events: list[Json] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -110,11 +115,14 @@ class Run:
         self._start("stalls", [sys.executable, str(HERE / "stalls.py"), str(self.folder / "stalls.jsonl")])
         time.sleep(1.5)  # the bridge asks who is in which group
         with self.system.fed(self.place, RATE):
+            if scenario.host_last:
+                self._listen_all()
+                time.sleep(LEAD_S)
             self._start("host", ["ip", "netns", "exec", self.lan.host, *self.system.host(self.place)])
             time.sleep(LEAD_S)
             host_minus_machine_ns = real_minus_raw_ns()  # the host's clock is the raw one, set by UTC at its start
-            for i in range(scenario.listeners):
-                self._listen(i)
+            if not scenario.host_last:
+                self._listen_all()
             if scenario.busy:
                 self._load(span_s)
             began = raw_ns()
@@ -157,6 +165,15 @@ class Run:
             },
         }
 
+    def _place(self, i: int = 0, start: int = 0) -> Place:
+        scenario = self.scenario
+        live = (scenario.live_buffer_s, scenario.live_ppm)
+        return Place(self.folder, self.lan.host_ip, i, self.lan.ip(i), start, scenario.output, *live)
+
+    def _listen_all(self) -> None:
+        for i in range(self.scenario.listeners):
+            self._listen(i)
+
     def _listen(self, i: int) -> None:
         """Start listener i in its namespaces, with its card and its clocks."""
         command = ["ip", "netns", "exec", self.lan.listener(i)]
@@ -164,7 +181,7 @@ class Run:
             command += ["unshare", "--time", "--monotonic", str(ahead_s)]
         if ppm := of(self.scenario.clock_ppm, i):
             command += ["env", f"LD_PRELOAD={cards.library('skew')}", f"LAB_SKEW_PPM={ppm}"]
-        place = Place(self.folder, self.lan.host_ip, i, self.lan.ip(i), len(self.starts[i]))
+        place = self._place(i, len(self.starts[i]))
         self.starts[i].append(raw_ns())
         self._start(f"listener{i}", command + self.system.listener(place), self._cards[i])
 
@@ -181,6 +198,10 @@ class Run:
                     self.lan.plug(i, connected=False)
                     self._wait_until(began + round(event["seconds"] * 1e9))
                     self.lan.plug(i, connected=True)
+                case "throttle":
+                    self.lan.throttle(i, event["kbps"])
+                    self._wait_until(began + round(event["seconds"] * 1e9))
+                    self.lan.throttle(i, None)
                 case "restart":
                     self._stop(f"listener{i}")
                     self._listen(i)
@@ -197,7 +218,7 @@ class Run:
         rows = []
         skew, ahead_ns = of(self.scenario.clock_ppm, i) * 1e-6, round(of(self.scenario.clock_s, i)) * 1_000_000_000
         for k, start in enumerate(self.starts[i]):
-            for row in self.system.stats(Place(self.folder, self.lan.host_ip, i, start=k)):
+            for row in self.system.stats(self._place(i, k)):
                 local_ns = row["t"] * 1e9 - ahead_ns
                 rows.append(row | {"machine_ns": local_ns - (local_ns - start) * skew})
         return rows

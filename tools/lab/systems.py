@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 GROUP = "239.255.77.77"
 FEED_AHEAD_S = 0.2  # as a player does that fills a pipe
 FEED_STEP_S = 0.02
+FEED_LATE_S = 0.05
+FEED_PRIORITY = 20
 FEED_WAIT_S = 1.0  # for the host to open its end
 HEADER_BYTES = 44
 Json = dict[str, Any]
@@ -20,13 +23,24 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """What a command line needs to know; `start` counts how often listener `i` has been started before."""
+    """What a command line needs to know; `start` counts how often listener `i` has been started before.
+
+    With `live_buffer_s` the host gets the signal live, on its standard input, from a clock that is `live_ppm` fast.
+    """
 
     folder: Path
     host_ip: str
     i: int = 0
     ip: str = ""
     start: int = 0
+    output: str = "device"
+    live_buffer_s: float = 0.0
+    live_ppm: float = 0.0
+
+    @property
+    def wav(self) -> Path:
+        """Where a listener writes what it plays, if that is a file."""
+        return self.folder / f"listener{self.i}-{self.start}.wav"
 
     @property
     def stats(self) -> Path:
@@ -45,19 +59,29 @@ class Radiosync:
 
     def host(self, place: Place) -> list[str]:
         """Return the host's command line."""
-        options = ["--source", str(place.folder / "signal.wav"), "--group", GROUP, "--interface", place.host_ip]
-        return [self._program, "host", *options, "--stats-json", str(place.folder / "host.jsonl"), *self._host_options]
+        program = [self._program, "host"]
+        if place.live_buffer_s:
+            program = ["sh", "-c", f'exec "$0" "$@" < {place.folder / "fifo"}', *program]
+            options = ["--source", "-", "--rate", "48000", "--channels", "2", "--buffer", str(place.live_buffer_s)]
+        else:
+            options = ["--source", str(place.folder / "signal.wav")]
+        options += ["--group", GROUP, "--interface", place.host_ip, "--stats-json", str(place.folder / "host.jsonl")]
+        return [*program, *options, *self._host_options]
 
     def listener(self, place: Place) -> list[str]:
         """Return a listener's command line."""
-        options = ["--group", GROUP, "--interface", place.ip, "--output", "device:default", "--name", f"room{place.i}"]
+        output = f"wav:{place.wav}" if place.output == "wav" else "device:default"
+        options = ["--group", GROUP, "--interface", place.ip, "--output", output, "--name", f"room{place.i}"]
         return [self._program, "listen", *options, "--stats-json", str(place.stats)]
 
     @contextlib.contextmanager
     def fed(self, place: Place, rate: int) -> Any:
-        """The host reads the file itself."""
-        del place, rate
-        yield
+        """Feed a live host; another reads the file itself."""
+        if not place.live_buffer_s:
+            yield
+            return
+        with _feeding(place, rate, 0.0, 1 + place.live_ppm * 1e-6, "the live source"):
+            yield
 
     def stats(self, place: Place) -> list[Json]:
         """Return what the listener said of itself."""
@@ -96,26 +120,8 @@ class Snapcast:
     @contextlib.contextmanager
     def fed(self, place: Place, rate: int) -> Any:
         """Write the signal into the server's pipe in real time, a little ahead."""
-        fifo = place.folder / "fifo"
-        os.mkfifo(fifo)
-        pipe = os.open(fifo, os.O_RDWR)  # both ways, so that the server never sees an end
-        stop = threading.Event()
-        late_s = [0.0]
-        source = place.folder / "signal.wav"
-        feeder = threading.Thread(target=_feed, args=(source, pipe, rate, stop, late_s), daemon=True)
-        feeder.start()
-        try:
+        with _feeding(place, rate, FEED_AHEAD_S, 1.0, "Snapcast"):
             yield
-        finally:
-            stop.set()
-            os.set_blocking(pipe, False)
-            with contextlib.suppress(BlockingIOError):
-                while os.read(pipe, 1 << 16):  # the feeder may wait for room
-                    pass
-            feeder.join(2)
-            os.close(pipe)
-            if late_s[0] > FEED_AHEAD_S:  # then what follows is the lab's fault
-                print(f"lab: Snapcast was fed {late_s[0]:.2f} s late; the machine is too busy", file=sys.stderr)
 
     def stats(self, place: Place) -> list[Json]:
         """Snapcast writes none."""
@@ -128,7 +134,34 @@ class Snapcast:
         return None  # as the other system's
 
 
-def _feed(wav: Path, pipe: int, rate: int, stop: threading.Event, late_s: list[float]) -> None:
+@contextlib.contextmanager
+def _feeding(place: Place, rate: int, ahead_s: float, speed: float, whom: str) -> Iterator[None]:
+    """Write the signal into the folder's pipe in the time it takes, or faster by `speed`."""
+    fifo = place.folder / "fifo"
+    os.mkfifo(fifo)
+    pipe = os.open(fifo, os.O_RDWR)  # both ways, so that the reader never sees an end
+    stop = threading.Event()
+    late_s = [0.0]
+    source = place.folder / "signal.wav"
+    feeder = threading.Thread(target=_feed, args=(source, pipe, rate * speed, ahead_s, stop, late_s), daemon=True)
+    feeder.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        os.set_blocking(pipe, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(pipe, 1 << 16):  # the feeder may wait for room
+                pass
+        feeder.join(2)
+        os.close(pipe)
+        if late_s[0] > max(ahead_s, FEED_LATE_S):  # then what follows is the lab's fault
+            print(f"lab: {whom} was fed {late_s[0]:.2f} s late; the machine is too busy", file=sys.stderr)
+
+
+def _feed(wav: Path, pipe: int, rate: float, ahead_s: float, stop: threading.Event, late_s: list[float]) -> None:
+    with contextlib.suppress(OSError):  # as a sound card would be: it comes when it should
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, os.sched_param(FEED_PRIORITY))
     step = round(rate * FEED_STEP_S) * 4
     stop.wait(FEED_WAIT_S)
     began = time.monotonic()
@@ -136,7 +169,7 @@ def _feed(wav: Path, pipe: int, rate: int, stop: threading.Event, late_s: list[f
         source.seek(HEADER_BYTES)
         sent = 0
         while data := source.read(step):
-            due = began + sent / 4 / rate - FEED_AHEAD_S
+            due = began + (sent + len(data)) / 4 / rate - ahead_s  # a sound card gives what it has heard
             if stop.wait(max(0.0, due - time.monotonic())):
                 return
             late_s[0] = max(late_s[0], time.monotonic() - due)

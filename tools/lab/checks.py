@@ -1,0 +1,106 @@
+"""What a scenario expects: each figure of its table `expect` against what was measured.
+
+first_sound_ms    how far from its play-at each card's first sound may be
+start_apart_us    how far apart the listeners may be as they begin: 0.2 s after their first sound, when it has faded in
+round_trip_ms     of each listener; the host's table must have them within a tenth, and each listener must reckon the
+                  seed's wait from them: slowest - own
+slowest           the name that the order to start must give
+exact             the listeners whose files must be the signal, bit for bit and without silence
+lower_tier        the listeners that must have been sent a lower quality for a while, and must be back in the end
+lag_p99_us        of all pairs
+counted           of each listener at the end of the run, by the names of the statistics
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WITHIN = 0.1
+SLACK_MS = 2.0
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure, what it should be, and whether it is."""
+
+    name: str
+    found: Any
+    wanted: str
+    ok: bool
+
+    def __str__(self) -> str:
+        return f"{'ok ' if self.ok else 'NOT'} {self.name}: {self.found} ({self.wanted})"
+
+
+def judge(expect: Json, report: Json, run: Path) -> list[Check]:
+    """Return a check for everything that the scenario expects."""
+    meta = json.loads((run / "run.json").read_text())
+    host = [json.loads(line) for line in (run / "host.jsonl").read_text().splitlines() if line.endswith("}")]
+    checks: list[Check] = []
+    for key, wanted in expect.items():
+        match key:
+            case "first_sound_ms":
+                late = [_first_sound_ms(meta, values, i) for i, values in enumerate(report["listeners"])]
+                checks.append(_most("first sound after its play-at, ms", late, wanted))
+            case "start_apart_us":
+                errors = [values["starts"][0].get("error_at_first_us") for values in report["listeners"]]
+                apart = None if None in errors else [round(max(errors) - min(errors), 1)]
+                checks.append(_most("apart at the start, µs", apart, wanted))
+            case "round_trip_ms":
+                checks += _latencies(wanted, host, meta)
+            case "slowest":
+                found = host[-1]["last_start"]
+                named = found and f"{found['slowest']} ({found['slowest_latency_ms']:.1f} ms): {found['reason']}"
+                checks.append(
+                    Check("the order to start names", named, wanted, bool(found and found["slowest"] == wanted))
+                )
+            case "exact":
+                for i in wanted:
+                    values = report["listeners"][i]
+                    found = {name: values[name] for name in ("frames", "different", "silent")}
+                    good = values["frames"] > 0 and values["different"] == values["silent"] == 0
+                    checks.append(Check(f"listener {i} wrote", found, "the signal", good))
+            case "lower_tier":
+                for i in wanted:
+                    tiers = report["listeners"][i]["tiers"]
+                    good = bool(tiers) and max(tiers) > 0 and tiers[-1] == 0
+                    checks.append(Check(f"listener {i} had the tiers", tiers, "lower, and back to 0", good))
+            case "lag_p99_us":
+                checks.append(_most("lag, p99, µs", [report["lag_us"].get("p99")], wanted))
+            case "counted":
+                for name, most in wanted.items():
+                    checks.append(_most(name, [rows[-1].get(name) if rows else None for rows in meta["stats"]], most))
+            case other:
+                checks.append(Check(f"there is no check {other!r}", None, "", False))
+    return checks
+
+
+def _most(name: str, found: list[Any] | None, most: float) -> Check:
+    good = found is not None and all(value is not None and abs(value) <= most for value in found)
+    return Check(name, found, f"at most {most:g}", good)
+
+
+def _first_sound_ms(meta: Json, values: Json, i: int) -> float | None:
+    first_s = values["starts"][0]["first_sound_s"]
+    if first_s is None or meta["play_at_zero"] is None:
+        return None
+    return round((meta["starts"][i][0] - meta["play_at_zero"]) / 1e6 + first_s * 1e3, 2)
+
+
+def _latencies(round_trips_ms: list[float], host: list[Json], meta: Json) -> list[Check]:
+    """Check the host's table at the end, and what each listener made of the order to start."""
+    table = {row["name"]: row["latency_ms"] for row in host[-2]["listeners"]}  # the last one may be after they left
+    checks = []
+    for i, wanted in enumerate(round_trips_ms):
+        found = table.get(f"room{i}")
+        good = found is not None and abs(found - wanted) <= WITHIN * wanted
+        checks.append(Check(f"the host's latency of room{i}, ms", found, f"{wanted:g}, within a tenth", good))
+    for i, own in enumerate(round_trips_ms):
+        wait = max(0.0, max(round_trips_ms) - own)
+        said = [row["sync_delay_ns"] for row in meta["stats"][i] if row.get("sync_delay_ns") is not None]
+        found = round(said[-1] / 1e6, 2) if said else None
+        good = found is not None and abs(found - wait) <= WITHIN * wait + SLACK_MS
+        checks.append(Check(f"room{i} waits, ms", found, f"{wait:g}: slowest - own, within a tenth", good))
+    return checks
