@@ -29,6 +29,7 @@ from radiosync.errors import ConfigError
 from radiosync.units import NS_PER_MS, ns_from_s
 
 _RULE = "rule"
+BUFFER_GROWTH_LIVE = 4  # times the delay that a person has asked for is the most they would put up with
 CHUNKS_PER_BUFFER = 10  # at least, or a buffer is lost with every chunk
 
 
@@ -56,6 +57,7 @@ class RadioSyncConfig(_Section):
 
     # From 0.1 s, where a pause of the operating system empties it, to 120 s: 740 MB of the largest format there is.
     buffer_duration: float = _key(45.0, Number(0.1, 120, "s"))
+    buffer_max: float = _key(0.0, Number(0.1, 120, "s", zero="what suits the source"))  # as buffer_duration
     # Below 5 ms headers outweigh the music; above 2 s hardly any format fits into the most datagrams a chunk may have.
     chunk_duration: float = _key(0.5, Number(0.005, 2, "s"))
     safety_margin: float = _key(5.0, Number(0, 60, "s"))
@@ -76,6 +78,13 @@ class RadioSyncConfig(_Section):
     def buffer_ns(self) -> int:
         """How far ahead of its play-at a chunk may be sent, in ns."""
         return ns_from_s(self.buffer_duration)
+
+    def buffer_max_ns(self, *, live: bool) -> int:
+        """Return how far ahead chunks are sent at most, in ns, where the network needs it."""
+        if self.buffer_max:
+            return ns_from_s(self.buffer_max)
+        default_ns = ns_from_s(RadioSyncConfig().buffer_duration)
+        return BUFFER_GROWTH_LIVE * self.buffer_ns if live else max(self.buffer_ns, default_ns)
 
     @property
     def chunk_ns(self) -> int:
@@ -337,6 +346,11 @@ def _fit_to_buffer(given: dict[str, dict[str, object]]) -> None:
 
 def _check_together(config: Config) -> None:
     sync, host = config.radio_sync, config.host
+    if 0 < sync.buffer_max < sync.buffer_duration:
+        raise ConfigError(
+            f"radio_sync.buffer_max = {sync.buffer_max:g} s: must not be less than "
+            f"radio_sync.buffer_duration = {sync.buffer_duration:g} s"
+        )
     if sync.chunk_duration * 2 > sync.buffer_duration:  # one that plays and one that arrives
         raise ConfigError(
             f"radio_sync.chunk_duration = {sync.chunk_duration:g} s: two chunks must fit into "

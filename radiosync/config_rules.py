@@ -20,19 +20,22 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A finite number between two limits, both allowed."""
+    """A finite number between two limits, both allowed; also 0 where that has a meaning of its own."""
 
     low: float
     high: float
     unit: str
+    zero: str = ""
 
     def accept(self, value: object) -> object | None:  # noqa: D102  # Rule.accept
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return None  # the comparison refuses NaN too
-        return float(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        allowed = self.low <= value <= self.high or (bool(self.zero) and value == 0)  # refuses NaN too
+        return float(value) if allowed else None
 
     def wants(self) -> str:  # noqa: D102
-        return f"a number from {self.low:g} to {self.high:g} ({self.unit})"
+        zero = f", or 0 for {self.zero}" if self.zero else ""
+        return f"a number from {self.low:g} to {self.high:g} ({self.unit}){zero}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,10 @@ def test_default_file_says_every_key_with_its_range() -> None:
                 assert f"{rule.low:.16g} to {rule.high:.16g}" in comment, f"{name}.{key.name}: range"
 
 
-def test_the_twelve_keys_of_radio_sync() -> None:
+def test_the_thirteen_keys_of_radio_sync() -> None:
     assert [key.name for key in fields(RadioSyncConfig)] == [
         "buffer_duration",
+        "buffer_max",
         "chunk_duration",
         "safety_margin",
         "max_client_latency",
@@ -161,6 +162,17 @@ def test_chunks_are_a_tenth_of_the_buffer_at_most(buffer_s: float, chunk_s: floa
     assert sync.chunk_ns_at(4 * sync.buffer_ns) <= sync.chunk_ns
     asked = Config.load(None, {"radio_sync.buffer_duration": buffer_s, "radio_sync.chunk_duration": 0.005}).radio_sync
     assert asked.chunk_ns_at(asked.buffer_ns) == 5_000_000
+
+
+def test_how_deep_a_buffer_may_become_depends_on_the_source() -> None:
+    for keys, file_s, live_s in (
+        ({}, 45.0, 180.0),
+        ({"radio_sync.buffer_duration": 0.3}, 45.0, 1.2),
+        ({"radio_sync.buffer_duration": 60}, 60.0, 240.0),
+        ({"radio_sync.buffer_duration": 2, "radio_sync.buffer_max": 3}, 3.0, 3.0),
+    ):
+        sync = Config.load(None, keys).radio_sync
+        assert (sync.buffer_max_ns(live=False), sync.buffer_max_ns(live=True)) == (file_s * 1e9, live_s * 1e9)
 
 
 def test_a_start_may_be_prepared_for_longer_than_the_buffer() -> None:
@@ -306,6 +318,10 @@ def test_unknown_option_key(key: str) -> None:
     ("overrides", "named"),
     [
         ({"radio_sync.buffer_duration": 1, "radio_sync.chunk_duration": 1}, "two chunks must fit into"),
+        (
+            {"radio_sync.buffer_max": 44},
+            "radio_sync.buffer_max = 44 s: must not be less than radio_sync.buffer_duration",
+        ),
         ({"radio_sync.safety_margin": 44}, "radio_sync.safety_margin = 44 s: with max_client_latency"),
         ({"radio_sync.max_client_latency": 30_000, "radio_sync.safety_margin": 20}, "more than radio_sync.buffer_dur"),
         ({"radio_sync.sync_tolerance": 5}, "radio_sync.sync_tolerance = 5 ms: must be less than"),

@@ -16,6 +16,7 @@ HOST, LISTENER, DRIVERS = (f"{folder}/test_configuration.py" for folder in ("hos
 
 KEYS = {
     "radio_sync.buffer_duration": f"{HOST}::test_buffer_duration_is_how_far_ahead_music_is_sent",
+    "radio_sync.buffer_max": f"{HOST}::test_buffer_max_is_how_deep_the_buffer_may_become",
     "radio_sync.chunk_duration": f"{HOST}::test_chunk_duration_is_how_long_a_chunk_is",
     "radio_sync.safety_margin": f"{HOST}::test_safety_margin_is_wanted_beyond_the_slowest_s_latency",
     "radio_sync.max_client_latency": "host/test_slow_listeners.py::test_how_slow_is_slow_is_configured",

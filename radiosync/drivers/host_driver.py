@@ -210,6 +210,8 @@ class HostDriver:
             "timeline_version": newest.version,
             "position_s": session.position_frame(now) / rate,
             "buffered_s": session.buffered_ns(now) / NS_PER_S,
+            "buffer_target_s": session.buffer.depth.depth_ns / NS_PER_S,
+            "buffer_reason": session.buffer.depth.reason,
             "datagrams_sent": counters.datagrams_sent,
             "bytes_sent": counters.bytes_sent,
             "symbols_sent": sent.symbols_sent,

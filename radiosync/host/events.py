@@ -61,10 +61,27 @@ class ResyncOrdered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BufferChanged:
+    """The buffer is made deeper or shallower, or that of a live stream as deep again as it should be."""
+
+    before_ns: int
+    depth_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last frame has been played."""
 
 
 HostEvent = (
-    ListenerJoined | ListenerLeft | ListenerStatusChanged | SongStarted | SourceLate | SyncGo | ResyncOrdered | Finished
+    ListenerJoined
+    | ListenerLeft
+    | ListenerStatusChanged
+    | SongStarted
+    | SourceLate
+    | SyncGo
+    | ResyncOrdered
+    | BufferChanged
+    | Finished
 )

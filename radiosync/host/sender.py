@@ -57,7 +57,7 @@ class Sender:
     def __init__(self, config: Config, audio: AudioFormat, session: int, transport: Transport, now: HostNs) -> None:
         self._session = session
         self._transport = transport
-        self._rate = audio.rate
+        self.rate = audio.rate
         self._audio = audio
         self._config = config
         self._host = config.host
@@ -77,14 +77,18 @@ class Sender:
 
     # --- in ------------------------------------------------------------------------------------------------------
 
-    def set_depth(self, depth_ns: int) -> None:
-        """Read and send `depth_ns` ahead from now on, in chunks of the length that goes with it."""
+    def set_depth(self, depth_ns: int, *, hold: bool = False) -> None:
+        """Read and send `depth_ns` ahead from now on, in chunks of the length that goes with it.
+
+        With `hold` the music waits until it is that far ahead: for a live source, which can't be read faster.
+        """
         chunk_ns = self._config.radio_sync.chunk_ns_at(depth_ns)
         self.depth_ns = depth_ns
         self.chunk_frames = chunk_frames(self._audio, chunk_ns, self._config.network.datagram_max)
-        self._buffer_frames = frames_from_ns(depth_ns, self._rate)
+        self._buffer_frames = frames_from_ns(depth_ns, self.rate)
         self._prebuffer.resize(self._buffer_frames, self.chunk_frames)
         self._gather_ns_max = depth_ns // GATHER_SHARE
+        self._hold = hold
 
     def wanted_at(self, now: HostNs) -> HostNs | None:
         """Return when the next chunk will be wanted from the source; None while nothing moves."""
@@ -93,12 +97,16 @@ class Sender:
 
     def add(self, coded: CodedAudio, now: HostNs) -> Chunk:
         """Take the next stretch of audio."""
+        hold, self._hold = self._hold, False
+        if hold and self._transport.horizon_moves:
+            # A hole is the same for everybody, whatever datagrams are lost, and needs no record of the timeline.
+            self.packetizer.skip_to(self._transport.newest.frame_at(HostNs(now + self.depth_ns), self.rate))
         frame = self.packetizer.next_frame
-        ahead_ns = max(0, ns_from_frames(frame - self._transport.horizon(now), self._rate))
+        ahead_ns = max(0, ns_from_frames(frame - self._transport.horizon(now), self.rate))
         play_at = self._transport.play_at(frame, now)
         chunk = self.packetizer.packetize(coded, self._transport.epoch, play_at, now, ahead_ns)
         self._prebuffer.add(chunk)
-        per_s = max(REPAIRS_PER_S_MIN, len(chunk.symbols) * self._rate // coded.frames)
+        per_s = max(REPAIRS_PER_S_MIN, len(chunk.symbols) * self.rate // coded.frames)
         self._repairs.set_rates(round(per_s * self._host.repair_share), round(per_s * self._host.repair_share_total))
         return chunk
 
@@ -181,8 +189,8 @@ class Sender:
             if last:
                 self.history.add(chunk)
                 self.next_seq_sent = chunk.header.seq + 1
-            spare_ns = ns_from_frames(self._buffer_frames - ahead, self._rate)  # since it came within the buffer
-            chunk_ns = ns_from_frames(chunk.header.frames, self._rate)
+            spare_ns = ns_from_frames(self._buffer_frames - ahead, self.rate)  # since it came within the buffer
+            chunk_ns = ns_from_frames(chunk.header.frames, self.rate)
             self._pacer.sent(chunk, chunk_ns, now, due_at=HostNs(now - spare_ns), speed=speed)
             self.counters.symbols_sent += 1
             yield self._symbol(chunk, index, None, now, repair=False)
@@ -227,7 +235,7 @@ class Sender:
         for lane in self.ladder.lanes.values():
             while lane.outbox and lane.pacer.granted(now):
                 chunk, index = lane.take_symbol()
-                lasts_ns = ns_from_frames(chunk.header.frames, self._rate)
+                lasts_ns = ns_from_frames(chunk.header.frames, self.rate)
                 filling = chunk.header.first_frame - horizon < self._buffer_frames - 3 * self.chunk_frames
                 lane.pacer.sent(
                     chunk, lasts_ns, now, due_at=now, speed=lane.pacer.speed(starting=False, filling=filling)
@@ -250,7 +258,7 @@ class Sender:
 
     def _repair(self, chunk: Chunk, bitmap: int, source: Address, now: HostNs, *, backfill: bool = False) -> None:
         header = chunk.header  # its end may belong to the next epoch already
-        lasts_ns = ns_from_frames(header.frames, self._rate)
+        lasts_ns = ns_from_frames(header.frames, self.rate)
         deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
         key = header.seq * TIERS_MAX + header.tier
         self._repairs.ask(key, bitmap, deadline_at, source, now, backfill=backfill)

@@ -13,6 +13,7 @@ from random import Random
 from radiosync.audio.format import AudioFormat
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
+from radiosync.host.adapt import BufferControl
 from radiosync.host.announcer import Announcer, KnownSong, SessionFacts, SessionState
 from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_command
 from radiosync.host.events import (
@@ -86,15 +87,12 @@ class HostSession:
         self.listeners = ListenerTable(sync.latency_samples, sync.max_client_latency_ns, sync.slow_client_ns)
         self.transport = Transport(rate, config.host.start_lead_ns, now, live_delay_ns=sync.buffer_ns if live else None)
         self.sender = Sender(config, audio, self.session, self.transport, now)
+        self.buffer = BufferControl(sync, self.sender, self.transport, now, live=live)
         self.final_frame: MediaFrame | None = None
         self.finished = False
         self._cookies = Cookies(rng.randbytes(32))
         facts = SessionFacts(
-            session=self.session,
-            format=audio,
-            control_port=control_port,
-            clock_port=clock_port,
-            host_name=name,
+            session=self.session, format=audio, control_port=control_port, clock_port=clock_port, host_name=name
         )
         self._announcer = Announcer(facts, now)
         self.resyncs = Resyncs()
@@ -197,6 +195,9 @@ class HostSession:
             return
         self._housekeeping_at = HostNs(now + HOUSEKEEPING_NS)
         self.sender.expire(now)
+        for changed in self.buffer.update(self.listeners, now):
+            self._events.append(changed)
+            self._announcer.hurry(now)
         self._watch_listeners(now)
         song = (
             self._announcer.song_started(self.transport.due_frame(now)) if self.transport.log.at(now).playing else None

@@ -32,7 +32,8 @@ class Transport:
 
     def __init__(self, rate: int, start_lead_ns: int, now: HostNs, *, live_delay_ns: int | None = None) -> None:
         self._rate = rate
-        self._delay_ns_min = live_delay_ns or 0
+        self.live_delay_ns = live_delay_ns or 0
+        """How much later than it was read something live is heard; 0 for what can be read ahead."""
         live = live_delay_ns is not None
         first = Timeline(version=1, epoch=1, state=PlayState.STOPPED, media_frame=MediaFrame(0), effective_at=now)
         self.log = TimelineLog(first)
@@ -68,9 +69,14 @@ class Transport:
         ahead = self.begin_frame if self.preparation is None else self.preparation.target_frame
         return max(self.due_frame(now), ahead)
 
+    @property
+    def horizon_moves(self) -> bool:
+        """Whether the newest record plays and nothing is being prepared."""
+        return self.preparation is None and self.newest.playing
+
     def horizon_reaches(self, frame: MediaFrame) -> HostNs | None:
         """Return when the horizon will be at `frame`, if it is not there yet; None while nothing moves it."""
-        return self.newest.play_at(frame, self._rate) if self.preparation is None and self.newest.playing else None
+        return self.newest.play_at(frame, self._rate) if self.horizon_moves else None
 
     def unreachable_frame(self, delay_ns: int, now: HostNs) -> MediaFrame:
         """Return the first frame that a jump made now, with the order `delay_ns` before it, can go to.
@@ -80,7 +86,7 @@ class Transport:
         newest = self.newest
         if not newest.playing:
             return newest.media_frame
-        at = HostNs(now + JUMP_WAIT_NS + 2 * max(delay_ns, self._delay_ns_min) + SYNC_MARGIN_NS)
+        at = HostNs(now + JUMP_WAIT_NS + 2 * max(delay_ns, self.live_delay_ns) + SYNC_MARGIN_NS)
         return max(newest.media_frame, newest.frame_at(at, self._rate))
 
     def play_at(self, frame: MediaFrame, now: HostNs) -> HostNs:
@@ -113,7 +119,7 @@ class Transport:
                 PlayState.PLAYING,
                 prepared.target_frame,
                 prepared.epoch,
-                HostNs(now + max(sync.delay_ns, self._delay_ns_min)),
+                HostNs(now + max(sync.delay_ns, self.live_delay_ns)),
             )
         return verdict, sync
 

@@ -177,7 +177,7 @@ def bounds(world: World, scenario: Scenario) -> Iterator[str]:
     """No queue has grown beyond what its owner promises, and few have been full."""
     sync = scenario.settings.radio_sync
     for host in world.hosts:
-        most_ns = sync.buffer_ns + (CHUNKS_AHEAD_MAX + 1) * sync.chunk_ns
+        most_ns = sync.buffer_max_ns(live=scenario.stream.live) + (CHUNKS_AHEAD_MAX + 1) * sync.chunk_ns
         if host.buffered_ns_peak > most_ns:
             yield f"{host.machine.name}: {host.buffered_ns_peak} ns of music read ahead, more than {most_ns}"
     overflows = sum(listener.overflows for listener in world.listeners)

@@ -63,6 +63,11 @@ class SimSource:
         self._pieces: list[tuple[int, int, int]] = []  # media frames from, until, and the music's frame at the first
 
     @property
+    def read_frames(self) -> int:
+        """How far the music has been read."""
+        return self._frame
+
+    @property
     def end_frame(self) -> int:
         """The media frame after the last one."""
         if not self._pieces:

@@ -50,6 +50,9 @@ class LinkSettings:
     """Intervals, from and until, in which nothing passes."""
     throttles_ns: tuple[tuple[int, int, int], ...] = ()
     """Intervals, from and until, and the bits per second of the bottleneck that there is meanwhile."""
+    rough_ns: tuple[tuple[int, int], ...] = ()
+    """Intervals in which the jitter is `rough_jitter_ns`."""
+    rough_jitter_ns: int = 100 * NS_PER_MS
 
 
 @dataclass(slots=True)
@@ -98,8 +101,9 @@ class Direction:
             if bits_per_s:
                 out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // bits_per_s
             out_at += settings.delay_ns
-            if settings.jitter_ns:
-                out_at += round(rng.expovariate(1.0) * settings.jitter_ns)
+            rough = any(begin <= at < end for begin, end in settings.rough_ns)
+            if jitter_ns := settings.rough_jitter_ns if rough else settings.jitter_ns:
+                out_at += round(rng.expovariate(1.0) * jitter_ns)
             if settings.reorder and rng.random() < settings.reorder:
                 counters.reordered += 1
                 out_at += rng.randrange(settings.reorder_ns)

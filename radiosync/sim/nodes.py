@@ -27,7 +27,7 @@ from radiosync.sim.process import LATE_NS, Process
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
 from radiosync.timeline import PlayState
-from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, ns_from_frames
 from radiosync.wire import ntp
 from radiosync.wire.groups import tier_group
 from radiosync.wire.limits import TIERS_MAX
@@ -60,9 +60,10 @@ class Machine:
 class HostNode:
     """A host, from its start to its end."""
 
-    def __init__(self, machine: Machine, source: SimSource) -> None:
+    def __init__(self, machine: Machine, source: SimSource, *, live: bool = False) -> None:
         self.machine = machine
         self.source = source
+        self._live = live
         self.ended = False
         self.started_at = machine.scheduler.now
         self.buffered_ns_peak = 0
@@ -84,6 +85,7 @@ class HostNode:
             control_port=network.control_port,
             clock_port=network.clock_port,
             name=machine.name,
+            live=live,
         )
         self.events: list[tuple[TrueNs, HostEvent]] = []
         self.records = [self.session.transport.newest]
@@ -137,7 +139,7 @@ class HostNode:
         while self._orders:
             self._carry_out(*self._orders.popleft(), now)
             self._note_records()
-        while self._jumping or session.audio_wanted(now):
+        while self._jumping or (session.audio_wanted(now) and self._readable_at(now) <= now):
             self._jumping = False
             coded = self.source.next(session.sender.chunk_frames, self._codec)
             if coded is not None:
@@ -158,7 +160,17 @@ class HostNode:
             self.stop(ByeReason.ENDED)
             return true_now
         wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at(now)
-        return _true(clock, wake_at if wanted_at is None else min(wake_at, wanted_at), now, true_now)
+        if wanted_at is not None:
+            wake_at = min(wake_at, max(wanted_at, self._readable_at(now)))
+        return _true(clock, wake_at, now, true_now)
+
+    def _readable_at(self, now: HostNs) -> HostNs:
+        """Return when the source has the next chunk: one that is live makes it as time passes."""
+        if not self._live:
+            return now
+        until = self.source.read_frames + self.session.sender.chunk_frames
+        began_at = self.machine.clock.host(self.started_at)
+        return HostNs(began_at + ns_from_frames(min(until, self.source.frames), self.source.format.rate))
 
     def _carry_out(self, command: Command, seconds: float, now: HostNs) -> None:
         session, heard = self.session, self.session.song(now)

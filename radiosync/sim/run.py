@@ -39,11 +39,9 @@ class _Cast:
         self.host_machine = world.machine("host", host, scenario.settings)
 
     def start_host(self) -> None:
+        stream = self.scenario.stream
         self.world.start_host(
-            self.host_machine,
-            self.scenario.stream.format,
-            self.scenario.stream.song_frames,
-            dense=self.scenario.stream.dense,
+            self.host_machine, stream.format, stream.song_frames, dense=stream.dense, live=stream.live
         )
 
     def host(self) -> HostNode:
@@ -67,8 +65,8 @@ class _Cast:
                 dac = replace(dac, skew_ppm=dac.skew_ppm + draw.uniform(-spread, spread))
             settings = NodeSettings(
                 clock=clock,
-                up=_with_outages(group.up, group, self.scenario.faults, "outage_up"),
-                down=_with_outages(group.down, group, self.scenario.faults, "outage_down"),
+                up=_with_faults(group.up, group, self.scenario.faults, "outage_up"),
+                down=_with_faults(group.down, group, self.scenario.faults, "outage_down"),
                 kernel_stamps=group.kernel_stamps,
             )
             machine = self.world.machine(name, settings, config)
@@ -111,18 +109,20 @@ class _Cast:
             node.kill()
 
 
-def _with_outages(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], kind: str) -> LinkSettings:
-    outages = tuple(
-        (ns_from_s(fault.at_s), ns_from_s(fault.at_s + fault.for_s))
-        for fault in faults
-        if fault.kind in {"outage", kind} and (not fault.listeners or group.name in fault.listeners)
+def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], outage: str) -> LinkSettings:
+    """Return one direction of the links of `group` with what goes wrong on it; `outage` is its own kind of outage."""
+
+    def during(*kinds: str) -> list[tuple[int, int, Fault]]:
+        mine = (f for f in faults if f.kind in kinds and (not f.listeners or group.name in f.listeners))
+        return [(ns_from_s(f.at_s), ns_from_s(f.at_s + f.for_s), f) for f in mine]
+
+    throttled = during("throttle") if outage == "outage_down" else []
+    return replace(
+        link,
+        outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage)),
+        throttles_ns=link.throttles_ns + tuple((begin, end, round(f.kbps * 1000)) for begin, end, f in throttled),
+        rough_ns=link.rough_ns + tuple((begin, end) for begin, end, _ in during("jitter")),
     )
-    throttles = tuple(
-        (ns_from_s(fault.at_s), ns_from_s(fault.at_s + fault.for_s), round(fault.kbps * 1000))
-        for fault in faults
-        if fault.kind == "throttle" and kind == "outage_down" and (not fault.listeners or group.name in fault.listeners)
-    )
-    return replace(link, outages_ns=link.outages_ns + outages, throttles_ns=link.throttles_ns + throttles)
 
 
 def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:

@@ -24,6 +24,7 @@ FAULTS = (
     "outage_up",
     "outage_down",
     "throttle",  # of the listeners' links towards them, to `kbps`
+    "jitter",  # of the listeners' links, both ways, as great as their `rough_jitter_ns`
     "stall",  # the listeners' loops stop
     "host_stall",
     "host_restart",  # killed without a word, and started anew with the same music after `for_s`
@@ -41,6 +42,8 @@ class Stream:
     songs_s: tuple[float, ...] = (30.0,)
     dense: bool = False
     """Whether it can't be coded smaller without loss."""
+    live: bool = False
+    """Whether it can be read no faster than it is played."""
 
     @property
     def format(self) -> AudioFormat:

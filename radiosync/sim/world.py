@@ -74,11 +74,17 @@ class World:
         )
 
     def start_host(
-        self, machine: Machine, audio: AudioFormat, song_frames: tuple[int, ...], *, dense: bool = False
+        self,
+        machine: Machine,
+        audio: AudioFormat,
+        song_frames: tuple[int, ...],
+        *,
+        dense: bool = False,
+        live: bool = False,
     ) -> HostNode:
         """Start a host now."""
         source = SimSource(audio, song_frames, salt=len(self.hosts) * SALT_FRAMES, dense=dense)
-        host = HostNode(machine, source)
+        host = HostNode(machine, source, live=live)
         self.trace.note(self.now, f"{machine.name} starts")
         self.hosts.append(host)
         return host

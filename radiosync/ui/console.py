@@ -9,7 +9,7 @@ from radiosync.audio.tiers import Tier
 from radiosync.drivers.portaudio import Device, Direction
 from radiosync.host import events as host
 from radiosync.listener import events as listener
-from radiosync.units import NS_PER_MS
+from radiosync.units import NS_PER_MS, NS_PER_S
 
 
 def say(line: str) -> None:
@@ -69,6 +69,11 @@ def host_line(event: host.HostEvent) -> str:
             )
         case host.ResyncOrdered():
             return f"  everybody resyncs: {event.reason}"
+        case host.BufferChanged() if event.depth_ns == event.before_ns:
+            return f"  buffer of {event.depth_ns / NS_PER_S:.2g} s restored: {event.reason}"
+        case host.BufferChanged():
+            before_s, depth_s = event.before_ns / NS_PER_S, event.depth_ns / NS_PER_S
+            return f"  buffer {depth_s:.2g} s, was {before_s:.2g} s: {event.reason}"
         case host.Finished():
             return "the last frame has been played"
 

@@ -61,6 +61,7 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         duration = "" if song["duration_s"] is None else f" of {_time(song['duration_s'])}"
         tags = song_line(song["title"], song["artist"], song["album"])
         lines = [f"{status['state']}: {tags}, {_time(song['position_s'])}{duration}"]
+    lines.append(f"  buffer {status['buffer_target_s']:.2g} s: {status['buffer_reason']}")
     for row in status["listeners"]:
         lines.append(
             f"  {row['name']:<16} {row['status']:<8} {row['state']:<10} latency {row['latency_ms']:.1f} ms, "

@@ -62,3 +62,21 @@ def test_a_total_outage_of_20_s(party: Party, tmp_path: Path) -> None:
         assert_same(read_wav(each.wav, *AUDIO), source, each)
     assert stats["symbols_repaired"] > 200
     assert stats["frames_concealed"] == 0
+
+
+def test_a_short_buffer_becomes_deeper_where_music_was_missing(party: Party, tmp_path: Path) -> None:
+    write_song(tmp_path / "song.wav", *AUDIO, 40)
+    cut = tmp_path / "cut"
+    listener = party.listener(impair={"seed": 4, "outage": str(cut)})
+    host = party.host(tmp_path / "song.wav", args=["--buffer", "2"])
+    listener.wait_stats(lambda record: (record.get("position_s") or 0) > 5)  # both have settled
+    cut.touch()
+    listener.wait_stats(lambda record: record.get("frames_concealed", 0) > 0)
+    cut.unlink()
+    changed = host.wait_stats(lambda record: record["buffer_target_s"] > 2)
+    assert "missing when due" in changed["buffer_reason"]
+    _, said = host.wait_line("  buffer (.*) s, was 2 s: (.*)")
+    assert said.group(2) == changed["buffer_reason"]
+    listener.wait_stats(lambda record: record.get("buffer_s", 0) > 2.5)
+    assert host.stop() == 0
+    assert listener.stop() == 0

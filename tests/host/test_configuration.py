@@ -4,7 +4,7 @@ import pytest
 
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import encode
-from radiosync.wire.messages import Audio, Sync
+from radiosync.wire.messages import Announce, Audio, Sync
 
 ANNA, BERT = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
 
@@ -19,6 +19,20 @@ def test_buffer_duration_is_how_far_ahead_music_is_sent(driven, buffer_s):
     it.run(30)
     ahead_s = max(m.chunk.play_at - at for at, m in audio(it)[-100:]) / NS_PER_S
     assert buffer_s - 0.1 <= ahead_s <= buffer_s
+
+
+@pytest.mark.parametrize("most_s", [2.0, 2.5, 5.0])
+def test_buffer_max_is_how_deep_the_buffer_may_become(driven, most_s):
+    it = driven(**{"radio_sync.buffer_duration": 2.0, "radio_sync.buffer_max": most_s})
+    it.come(ANNA)
+    for _ in range(80):
+        it.here[ANNA]["symbols_lost"] += 9
+        it.here[ANNA]["chunks_concealed"] += 1
+        it.run(1)
+    newest = [message for _, message, _ in it.sent if isinstance(message, Announce)][-1]
+    assert newest.buffer_ms == most_s * 1000
+    ahead_s = max(m.chunk.play_at - at for at, m in audio(it)[-100:]) / NS_PER_S
+    assert most_s - 0.1 <= ahead_s <= most_s
 
 
 @pytest.mark.parametrize("chunk_s", [0.1, 0.25])
