@@ -22,10 +22,11 @@ class GainFollower:
     """The gain of a stream with gaps.
 
     `ramp_frames` is the lookahead it needs to fall at leisure.  `concealed_frames` counts the missing frames,
-    `concealed_events` the gaps; a gap across several blocks is one.
+    `concealed_events` the gaps; a gap across several blocks is one.  `gap_frames` is how long the gap is, so far, that
+    the last frame given out lies in.
     """
 
-    __slots__ = ("_distance", "_in_gap", "concealed_events", "concealed_frames", "ramp_frames")
+    __slots__ = ("_distance", "concealed_events", "concealed_frames", "gap_frames", "ramp_frames")
 
     def __init__(self, rate: int, *, start_gain: float, ramp_ms: float = RAMP_MS) -> None:
         self.ramp_frames = max(1, round(rate * ramp_ms / 1000))
@@ -41,7 +42,7 @@ class GainFollower:
     def restart(self, start_gain: float) -> None:
         """Go on from another gain: 1.0 before a stream's first frame, 0.0 where it is joined or jumped within."""
         self._distance = float(np.arccos(1 - 2 * start_gain) / np.pi * self.ramp_frames)
-        self._in_gap = False
+        self.gap_frames = 0
 
     def apply(self, block: Frames, present: NDArray[np.bool_], silent: NDArray[np.bool_] | None = None) -> Frames:
         """Return the block with the gain applied; the block itself where the gain is 1 throughout.
@@ -58,7 +59,7 @@ class GainFollower:
             return block
         missing = np.flatnonzero(~present)
         if not len(missing) and self._distance >= self.ramp_frames:
-            self._in_gap = False
+            self.gap_frames = 0
             return block
         self._count(there[:frames])
         distance = self._distances(frames, missing)
@@ -95,5 +96,11 @@ class GainFollower:
     def _count(self, present: NDArray[np.bool_]) -> None:
         gap = ~present
         self.concealed_frames += int(np.count_nonzero(gap))
-        self.concealed_events += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self._in_gap)
-        self._in_gap = bool(gap[-1])
+        self.concealed_events += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self.gap_frames)
+        self.gap_frames = gap_at_end(present, self.gap_frames)
+
+
+def gap_at_end(present: NDArray[np.bool_], before: int) -> int:
+    """Return how many frames up to the end of `present` are missing in a row, `before` of them before it."""
+    there = np.flatnonzero(present)
+    return len(present) - 1 - int(there[-1]) if len(there) else before + len(present)

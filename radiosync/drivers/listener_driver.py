@@ -264,6 +264,7 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
         "chunks_late": counters.chunks_late,
         "chunks_concealed": stream.chunks_concealed,
         "chunks_broken": stream.buffer.broken,
+        "mutes": stream.mute.count,
     }
     if playout is not None:
         values.update(

@@ -59,4 +59,13 @@ class SyncAlarmed:
     error_ns: int
 
 
-ListenerEvent = QualityChanged | SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MuteChanged:
+    """Music has run out, so nothing is heard until there is enough again; or there is."""
+
+    muted: bool
+
+
+ListenerEvent = (
+    MuteChanged | QualityChanged | SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone
+)

@@ -1,14 +1,15 @@
 """Playout into a sink without a crystal: a file, a pipe, nothing.
 
 Such a sink takes frames whenever it is given them, so it follows the media clock exactly: block after block is handed
-over when its first frame is due, sample for sample as the source had it.  What is missing then is silence; while the
-timeline pauses, nothing is handed over.
+over when its first frame is due, sample for sample as the source had it.  What is missing then is silence, and so is
+everything while it is muted; while the timeline pauses, nothing is handed over.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from radiosync.audio.conceal import gap_at_end
 from radiosync.audio.format import Samples
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
@@ -36,12 +37,14 @@ class ExactPlayout:
         self._buffer = buffer
         self._schedule = schedule
         self._block_frames = max(1, frames_from_ns(BLOCK_NS, buffer.format.rate))
-        self._in_gap = False
+        self._muted = False
         self._record: Timeline | None = None
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
         self.concealed_frames = 0
         self.gaps = 0
+        self.gap_frames = 0
+        """How long the gap is, so far, that the last frame handed out lies in."""
         self.lead_ns = 0  # nothing lies between this playout and its sink
         self.sync_error_ns = 0.0
         self.correction = 0.0  # there is no crystal to correct
@@ -51,6 +54,11 @@ class ExactPlayout:
     def start(self, frame: MediaFrame, record: Timeline | None = None) -> None:
         """Play from `frame` on, by `record` (the newest if not given) and those that follow it."""
         self.cursor, self._record = frame, record or self._schedule.log.newest
+
+    def set_muted(self, muted: bool) -> None:
+        """Hand out silence for everything from here on, or no longer."""
+        self._muted = muted
+        self.gap_frames = 0  # what comes is judged anew
 
     @property
     def record(self) -> Timeline | None:
@@ -83,11 +91,14 @@ class ExactPlayout:
         count = min(max(self._block_frames, behind), BLOCK_FRAMES_MAX)
         for end in (self._schedule.end_frame(record), self.final_frame):
             count = count if end is None else min(count, end - self.cursor)
-        samples, present = self._buffer.read(self.cursor, count)
+        if self._muted:
+            samples, present = self._buffer.format.silence(count), np.zeros(count, np.bool_)
+        else:
+            samples, present = self._buffer.read(self.cursor, count)
         gap = ~present
         self.concealed_frames += int(np.count_nonzero(gap))
-        self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self._in_gap)
-        self._in_gap = bool(gap[-1])
+        self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self.gap_frames)
+        self.gap_frames = gap_at_end(present, self.gap_frames)
         self.sync_error_ns = float(now - due_at)
         block = Block(frame=self.cursor, samples=samples, due_at=due_at)
         self.cursor = MediaFrame(self.cursor + count)
@@ -108,5 +119,5 @@ class ExactPlayout:
                 return None
             self._record = following
             self.cursor = max(self.cursor, following.media_frame)
-            self._in_gap = False
+            self.gap_frames = 0
         return None

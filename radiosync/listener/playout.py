@@ -68,6 +68,7 @@ class DevicePlayout:
         self._entry = MediaFrame(0)
         self._record: Timeline | None = None
         self._running = False
+        self._muted_from: MediaFrame | None = None
         self._rendered_at: LocalNs | None = None
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
@@ -83,6 +84,12 @@ class DevicePlayout:
         self._record = record or self._schedule.log.newest
         self._running = False
 
+    def set_muted(self, muted: bool) -> None:
+        """Fade out and render silence for everything, on the timeline as before, or fade in again."""
+        ahead = self._resampler.next_input_frame + self._fader.ramp_frames
+        self._muted_from = MediaFrame(ahead) if muted else None
+        self._fader.gap_frames = 0  # what comes is judged anew
+
     @property
     def record(self) -> Timeline | None:
         """The record that is being played by."""
@@ -95,8 +102,18 @@ class DevicePlayout:
 
     @property
     def concealed_frames(self) -> int:
-        """How many frames were missing when they were due."""
+        """How many frames were missing when they were due, or muted."""
         return self._fader.concealed_frames
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps that makes."""
+        return self._fader.concealed_events
+
+    @property
+    def gap_frames(self) -> int:
+        """How long the gap is, so far, that the last frame rendered lies in."""
+        return self._fader.gap_frames
 
     def note_underrun(self) -> None:
         """Enter anew at the right position: the device has played silence that nobody rendered."""
@@ -222,6 +239,8 @@ class DevicePlayout:
         frame = self._resampler.next_input_frame
         samples, present = self._buffer.read(MediaFrame(frame), count + self._fader.ramp_frames)
         block = float_from_samples(samples[:count], self._buffer.format.sample)
+        if self._muted_from is not None:
+            present[max(0, self._muted_from - frame) :] = False
         silent = np.zeros(len(present), np.bool_)
         # Before the first frame that is heard and after the last there is nothing to miss.
         present[: max(0, self._entered - frame)] = True

@@ -17,6 +17,7 @@ from radiosync.listener.events import (
     HostFound,
     HostGone,
     ListenerEvent,
+    MuteChanged,
     PlaybackStarted,
     QualityChanged,
     SongChanged,
@@ -45,7 +46,8 @@ from radiosync.wire.messages import (
 
 REPORT_NS = NS_PER_S
 SILENT_NS = 2 * NS_PER_S  # two announcements missed: ask who is there
-GONE_NS = 5 * NS_PER_S  # silence after which a drained stream is over
+GONE_NS = 5 * NS_PER_S  # silence after which a stream that has ended, or not begun, is over ...
+LOST_NS = 30 * NS_PER_S  # ... and one that has run dry: while a host remembers us, it may be the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class ListenerSession:
             self._events.append(QualityChanged(tier=stream.quality.tier, reason=stream.quality_reason))
             stream.quality_reason = None
             self._report_at = now  # the host has to know at once
+        if stream.mute.update(playout, now):
+            self._events.append(MuteChanged(muted=stream.mute.muted))
         silent_ns = now - stream.heard_at
         if silent_ns > SILENT_NS:
             self._discovery.hurry(now)
@@ -150,7 +154,8 @@ class ListenerSession:
         if stream.ended and not self._end_told:
             self._events.append(StreamEnded())
         self._end_told = stream.ended  # a jump back may make it go on
-        if silent_ns > GONE_NS and (stream.ended or stream.drained(now)):
+        dry = stream.state(now) in (ListenerState.PLAYING, ListenerState.MUTED)
+        if silent_ns > (LOST_NS if dry else GONE_NS) and (stream.ended or stream.drained(now)):
             self._drop(HostGone(stopped=False) if not stream.ended else None)
 
     def leave(self) -> Datagram | None:

@@ -19,6 +19,7 @@ from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
 from radiosync.listener.losses import LossDetector
 from radiosync.listener.memory import Memory, host_key
+from radiosync.listener.mute import Mute
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.quality import LOW_NS, QualityControl, Supply
 from radiosync.listener.schedule import Schedule
@@ -68,10 +69,10 @@ class Stream:
         self.quality = QualityControl(config.radio_sync.adaptive_quality, self.format.rate)
         self.quality_reason: str | None = None
         self.requests = RequestScheduler(rng, lambda seq: self.buffer.missing(seq, self.quality.tier))
+        self.mute = Mute(self.buffer, self.schedule, self.requests, self.clock, self.buffer_ns, self.chunk_frames)
         self._play = (announce.play_seq, announce.play_frame)
         self._first_live_seq = extend_seq(announce.next_seq, announce.play_seq)
         self._losses = LossDetector(self._first_live_seq)
-        self._late_seq: int | None = None
         self._left_out: deque[tuple[MediaFrame, MediaFrame]] = deque(maxlen=LEFT_OUT_MAX)
         self._songs: dict[int, SongInfo] = {}
         self.playout: ExactPlayout | DevicePlayout | None = None
@@ -138,21 +139,9 @@ class Stream:
             return  # on its way when the order to jump overtook it
         added = self.buffer.add(seq, audio)
         self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))
-        if added in (Added.NEW, Added.COMPLETED):
-            self.counters.symbols_received += 1
-            if audio.repair and seq < self._first_live_seq:
-                self.counters.symbols_backfilled += 1
-            elif audio.repair:
-                self.counters.symbols_repaired += 1
-            if added is Added.COMPLETED:
-                self.requests.forget(seq)
-        elif added is Added.DUPLICATE:
-            self.counters.duplicates += 1
-        elif added is Added.REFUSED:
-            self.counters.refused += 1
-        elif seq != self._late_seq:
-            self._late_seq = seq
-            self.counters.chunks_late += 1
+        self.counters.note(seq, added, repair=audio.repair, backfill=seq < self._first_live_seq)
+        if added is Added.COMPLETED:
+            self.requests.forget(seq)
         if not audio.repair and audio.chunk.tier == self.quality.tier:
             self._losses.sent_before(seq, now)
 
@@ -232,6 +221,8 @@ class Stream:
         if not self.schedule.record_at(now).playing:
             begins = self.preparing or self.schedule.log.newest.playing
             return ListenerState.BUFFERING if begins else ListenerState.PAUSED
+        if self.mute.muted:
+            return ListenerState.MUTED
         playing = self.playout is not None and self.playout.cursor is not None
         return ListenerState.PLAYING if playing else ListenerState.BUFFERING
 
@@ -305,6 +296,7 @@ class Stream:
             self.chunk_frames = announce.chunk_frames
         self.buffer_ns = announce.buffer_ms * NS_PER_MS
         self.buffer.make_room(self.buffer_ns, self.chunk_frames)
+        self.mute.fit(self.buffer_ns, self.chunk_frames)
 
     def _follow(self, timeline: Timeline, now: LocalNs) -> None:
         old = self.schedule.log.newest

@@ -390,6 +390,37 @@ def test_what_plays_on_unchanged_after_an_ordered_resync_is_exact(room):
     assert it.playout.hard_resyncs == 1
 
 
+def test_a_mute_fades_out_and_in_and_loses_no_step(room):
+    it = room(seconds=8.0, ppm=40.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    before = it.render(1.0)
+    it.playout.set_muted(True)
+    muted = it.render(1.0)
+    it.playout.set_muted(False)
+    first = it.rendered
+    after = it.render(1.0)
+    out = np.concatenate((before, muted, after))[:, 0]
+    expected = tone(it.due(0, len(out)))
+    assert np.abs(out[RATE // 2 : RATE - 100] - expected[RATE // 2 : RATE - 100]).max() < 2e-3
+    soon = RATE // 20  # the resampler has read ahead
+    assert not muted[soon:].any()
+    assert muted[: FADE // 2].any(), "faded, not cut"
+    assert np.abs(np.diff(out[RATE // 2 :])).max() < 1.1 * 0.5 * 2 * np.pi * TONE_HZ / RATE
+    assert np.abs(after[soon:, 0] - expected[first + soon :]).max() < 2e-3, "at once where it should be"
+    assert it.playout.cursor == pytest.approx(it.due(it.rendered, 1)[0], abs=2)
+    assert it.playout.concealed_frames == pytest.approx(RATE, abs=soon)
+    assert (it.playout.gaps, it.playout.hard_resyncs) == (1, 0)
+
+
+def test_who_starts_muted_is_not_heard(room):
+    it = room(lead_ns=LEAD_NS)
+    it.playout.set_muted(True)
+    it.playout.start(0)
+    assert not it.render(1.0).any()
+    it.playout.set_muted(False)
+    assert it.render(1.0).any()
+
+
 def test_after_a_pause_the_sync_error_is_that_of_before(room):
     it = room(seconds=10.0, ppm=50.0, lead_ns=LEAD_NS)
     it.playout.start(0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from radiosync.config import Config
 from radiosync.listener.events import HostFound, HostGone, PlaybackStarted, SongChanged, StreamEnded
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.session import GONE_NS, ListenerSession
+from radiosync.listener.session import LOST_NS, ListenerSession
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import decode, encode
@@ -238,14 +238,16 @@ def test_a_host_that_falls_silent_is_played_out_and_given_up(world, kit):
     it.host = None
     it.run(1.5)
     assert it.listener.state(it.now) is ListenerState.PLAYING
-    it.run(8)
+    it.run(LOST_NS / NS_PER_S - 3)
+    assert it.listener.state(it.now) is ListenerState.MUTED, "it may be the network"
+    it.run(2)
     assert it.events[-1] == HostGone(stopped=False)
     assert it.listener.stream is None
     heard = it.heard
     played = int(np.flatnonzero(heard[:, 0])[-1]) + 1
     assert np.array_equal(heard[:played], kit.counting(0, played))
     assert played > 5 * kit.MONO.rate, "what was buffered has been heard"
-    assert len(heard) < played + (GONE_NS + NS_PER_S) / NS_PER_S * kit.MONO.rate
+    assert len(heard) < played + (LOST_NS + NS_PER_S) / NS_PER_S * kit.MONO.rate
 
 
 def test_a_host_that_comes_back_is_heard_again(world, kit):
