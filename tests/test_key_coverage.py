@@ -1,7 +1,7 @@
-"""Each key of the configuration has a test that fails where the key is ignored.
+"""Each key of the configuration and each limit of the sessions has a test that fails where it is ignored.
 
-The table names the tests; here it is checked only that it is complete, and that the tests exist.  That each of them
-fails is what `tools/mutate_keys.py` tries out: it ignores one key after the other and runs the test named for it.
+The tables name the tests; here it is checked only that they are complete, and that the tests exist.  That each of them
+fails is what `tools/mutate_keys.py` tries out: it ignores one after the other and runs the test named for it.
 """
 
 import ast
@@ -12,6 +12,7 @@ import pytest
 from radiosync.config import all_keys
 
 TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "radiosync"
 HOST, LISTENER, DRIVERS = (f"{folder}/test_configuration.py" for folder in ("host", "listener", "drivers"))
 
 KEYS = {
@@ -56,6 +57,88 @@ KEYS = {
     "listener.render_ahead": "drivers/test_device_sink.py::test_render_ahead_is_how_much_is_rendered_ahead",
 }
 
+LIMITS = {
+    "clock.poller:ANSWERED_MAX": "clock/test_poller.py::test_the_memory_of_answered_questions_is_bounded",
+    "clock.poller:OUTSTANDING_MAX": "clock/test_poller.py::test_the_table_of_questions_is_bounded",
+    "clock.poller:REPLY_NS_MAX": (
+        "clock/test_poller.py::test_duplicates_late_and_unknown_answers_are_counted_and_dropped"
+    ),
+    "clock.poller:SILENCE_NS_MAX": "clock/test_poller.py::test_however_long_the_silence_the_next_burst_is_never_far",
+    "clock.poller:UNANSWERED_MAX": "clock/test_poller.py::test_silence_brings_bursts_ever_more_rarely",
+    "host.adapt:NAMES_MAX": "host/test_adapt.py::test_many_names_are_counted",
+    "host.announcer:SONGS_ANNOUNCED_MAX": "host/test_announcer.py::test_the_song_that_plays_and_the_next_are_told",
+    "host.announcer:SONGS_MAX": "host/test_announcer.py::test_songs_are_bounded_and_the_oldest_goes",
+    "host.buffers:CHUNKS_AHEAD_MAX": "host/test_buffers.py::test_it_asks_for_the_buffer_and_two_chunks_more",
+    "host.capture:CORRECTION_MAX": (
+        "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
+    ),
+    "host.capture:ERROR_NS_MAX": (
+        "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
+    ),
+    "host.capture:RATE_OFF_MAX": (
+        "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
+    ),
+    "host.coordinator:RENDER_LEAD_MAX_NS": "host/test_session.py::test_nobody_holds_up_a_start_for_ever",
+    "host.ladder:ASKED_MAX": "host/test_ladder.py::test_asking_has_a_limit",
+    "host.ladder:ASKERS_MAX": "host/test_ladder.py::test_who_asks_for_the_same_is_remembered_up_to_a_limit",
+    "host.listeners:ASKED_MAX": (
+        "host/test_far_listeners.py::test_the_list_of_questions_is_bounded_and_ends_with_the_start"
+    ),
+    "host.listeners:LISTENERS_MAX": (
+        "host/test_listeners.py::test_a_full_table_refuses_newcomers_and_keeps_who_is_there"
+    ),
+    "host.pacer:DATAGRAMS_PER_S_MAX": "host/test_pacer.py::test_no_format_exceeds_what_a_listener_takes_in",
+    "host.pacer:GATHER_NS_MAX": "host/test_pacer.py::test_gathering_is_bounded",
+    "host.sender:SYMBOLS_PER_NACK_MAX": "host/test_session.py::test_one_nack_makes_a_bounded_amount_of_work",
+    "listener.arrival:APART_NS_MAX": "listener/test_arrival.py::test_across_a_long_silence_nothing_is_compared",
+    "listener.arrival:JITTER_NS_MAX": "listener/test_arrival.py::test_what_a_liar_sends_stays_within_bounds",
+    "listener.discovery:NONCES_MAX": "listener/test_discovery.py::test_old_questions_are_forgotten",
+    "listener.exact:BLOCK_FRAMES_MAX": "listener/test_exact.py::test_after_a_long_stall_pieces_stay_small",
+    "listener.jitter:BYTES_MAX": "listener/test_jitter.py::test_bytes_are_bounded",
+    "listener.jitter:CHUNKS_MAX": (
+        "listener/test_jitter.py::test_room_is_made_for_what_is_announced_and_never_taken_away"
+    ),
+    "listener.jitter:DECODED_MAX": "listener/test_jitter.py::test_few_chunks_stay_decoded",
+    "listener.losses:LOOKS_MAX": "listener/test_losses.py::test_more_than_it_can_remember_is_looked_at_later_not_never",
+    "listener.memory:KNOWN_SIGMA_MAX": "drivers/test_memory_file.py::test_what_is_hardly_known_is_not_remembered",
+    "listener.mute:HOLES_MAX": "listener/test_mute.py::test_the_third_hole_within_five_seconds_mutes",
+    "listener.quality:CLIMB_NS_MAX": "listener/test_quality.py::test_the_wait_has_an_end",
+    "listener.rate:CORRECTION_MAX": "listener/test_rate.py::test_an_error_that_stays_does_not_wind_up",
+    "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
+    "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
+    "listener.stream:LEFT_OUT_MAX": "listener/test_stream.py::test_of_many_jumps_the_last_few_are_remembered",
+    "listener.stream:SONGS_MAX": "listener/test_stream.py::test_songs_are_bounded",
+    "repair.request:SYMBOLS_ASKED_MAX": "repair/test_request.py::test_what_is_asked_fits_a_datagram_and_a_budget",
+    "repair.request:WANTS_MAX": "repair/test_request.py::test_too_many_wants_are_refused_and_counted",
+    "repair.respond:BUCKETS_MAX": "repair/test_respond.py::test_budgets_are_kept_for_so_many_addresses_only",
+    "repair.respond:SYMBOLS_PENDING_MAX": "repair/test_respond.py::test_capacity_refuses_and_counts",
+    "wire.codec:SYMBOL_BYTES_MAX": "wire/test_limits.py::test_symbols_that_no_datagram_holds_are_refused",
+    "wire.fields:FRAME_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
+    "wire.limits:DATAGRAM_MAX": "wire/test_codec.py::test_the_largest_symbol_fits_a_datagram",
+    "wire.limits:NACK_ENTRIES_MAX": (
+        "wire/test_codec.py::test_nack_entries_that_ask_for_nothing_or_too_much_are_refused"
+    ),
+    "wire.limits:NACK_RUN_MAX": "wire/test_codec.py::test_nack_entries_that_ask_for_nothing_or_too_much_are_refused",
+    "wire.limits:NAME_MAX": "wire/test_codec.py::test_long_names_are_cut_at_a_whole_character",
+    "wire.limits:PARITY_MAX": "wire/test_limits.py::test_a_parity_symbol_beyond_the_last_is_refused",
+    "wire.limits:TAG_MAX": "wire/test_codec.py::test_long_names_are_cut_at_a_whole_character",
+    "wire.limits:TIERS_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
+    "wire.messages:SYMBOLS_MAX": "wire/test_codec.py::test_a_chunk_of_too_many_symbols_is_refused",
+    "wire.ntp:PACKET_BYTES_MAX": "wire/test_ntp.py::test_impossible_lengths_are_refused",
+}
+BACKSTOPS = {
+    "listener.rate:ERRORS_MAX": "errors older than two seconds go anyway, which is half as many",
+}
+"""Limits that nothing can reach, beside those that are; and why."""
+
+
+def limits_of(path: Path) -> set[str]:
+    """Return what a module calls a most, as "folder.module:NAME"."""
+    home = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return {f"{home}:{t.id}" for t in targets if isinstance(t, ast.Name) and "MAX" in t.id.split("_")}
+
 
 def names_of_tests(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -66,7 +149,13 @@ def test_every_key_has_a_test() -> None:
     assert set(KEYS) == set(all_keys()), "name a test for each key in the table above"
 
 
-@pytest.mark.parametrize("test", sorted(set(KEYS.values())))
+def test_every_limit_has_a_test() -> None:
+    paths = [path for name in ("host", "listener", "repair", "wire") for path in (PACKAGE / name).rglob("*.py")]
+    limits = {limit for path in [*paths, PACKAGE / "clock" / "poller.py"] for limit in limits_of(path)}
+    assert limits == set(LIMITS) | set(BACKSTOPS), "name a test for each limit in the table above"
+
+
+@pytest.mark.parametrize("test", sorted({*KEYS.values(), *LIMITS.values()}))
 def test_the_tests_exist(test: str) -> None:
     path, _, name = test.partition("::")
     assert name in names_of_tests(TESTS / path)

@@ -113,6 +113,15 @@ def test_silence_brings_bursts_ever_more_rarely(poller):
     assert [round((t - last_answer) / NS) for t in starts] == pytest.approx([5, 15, 35, 75], abs=4)
 
 
+def test_however_long_the_silence_the_next_burst_is_never_far(poller):
+    times, _ = drive(poller, START + 600 * NS, answering=lambda now: now < START + 20 * NS)
+    bursts = [t for t, nxt in pairwise(times) if nxt - t == 30 * MS and t > START + 20 * NS]
+    starts = [t for i, t in enumerate(bursts) if i == 0 or t - bursts[i - 1] > NS]
+    gaps = [b - a for a, b in pairwise(starts)]
+    assert gaps[-1] == pytest.approx(module.SILENCE_NS_MAX, abs=2 * NS)
+    assert max(gaps) < module.SILENCE_NS_MAX + 2 * NS
+
+
 def test_the_first_answer_after_silence_brings_a_burst(poller):
     back_at = START + 100 * NS
     times, _ = drive(poller, START + 110 * NS, answering=lambda now: not START + 20 * NS < now < back_at)

@@ -174,6 +174,15 @@ def test_asking_has_a_limit(stage, monkeypatch):
     assert it.sender.next_tier_job(complete=False) is None or it.sender.ladder.active
 
 
+def test_who_asks_for_the_same_is_remembered_up_to_a_limit(stage):
+    it = stage(transcodes=False)
+    it.run(3)
+    for port in range(module.ASKERS_MAX + 10):
+        it.sender.ladder.ask(LOW, 1, ("10.0.0.9", port))
+    (askers,) = it.sender.ladder._asked.values()
+    assert len(askers) == module.ASKERS_MAX
+
+
 def test_chunks_go_with_their_lossless_ones(stage):
     it = stage()
     it.sender.want_tier(LOW, it.now)

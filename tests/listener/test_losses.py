@@ -56,4 +56,5 @@ def test_more_than_it_can_remember_is_looked_at_later_not_never():
     losses = LossDetector(0)
     for seq in range(1, LOOKS_MAX + 100):
         losses.sent_before(seq, START + seq)
+    assert len(losses._looks) == LOOKS_MAX
     assert list(losses.due(START + 10 * REORDER_GUARD_NS)) == list(range(LOOKS_MAX + 99))

@@ -7,7 +7,7 @@ import pytest
 from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import NoMemory
-from radiosync.listener.stream import SONGS_MAX, UNHURRIED_NS, Stream
+from radiosync.listener.stream import LEFT_OUT_MAX, SONGS_MAX, UNHURRIED_NS, Stream
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import decode
@@ -325,6 +325,15 @@ def test_what_a_jump_leaves_out_is_dropped_and_not_asked_for(follow, kit, announ
     for symbol in audio(kit, announce, 62, 90 * CHUNK):
         stream.receive_audio(symbol, now)
     assert stream.buffer.contiguous_until(90 * CHUNK) == 91 * CHUNK
+
+
+def test_of_many_jumps_the_last_few_are_remembered(follow, kit, announce):
+    stream = follow(play_seq=50, next_seq=50)
+    jumps = [(PlayState.PLAYING, (90 + 50 * k) * CHUNK, 0.5 + k, 2 + k) for k in range(LEFT_OUT_MAX + 3)]
+    for jump, (_, frame, at_s, _) in zip(records(kit, announce, *jumps), jumps, strict=True):
+        stream.receive_sync(sync(kit, jump, frame, SyncPhase.GO, at_s), kit.START)
+    assert stream.schedule.log.newest == jump
+    assert len(stream._left_out) == LEFT_OUT_MAX
 
 
 def ready_stream(follow, kit, **changes):

@@ -36,14 +36,15 @@ def place(heard: NDArray[Any], signal: NDArray[Any]) -> int | None:
 
 
 def compare(heard: NDArray[Any], signal: NDArray[Any]) -> Json:
-    """Return how much was heard, where it begins, and how many of its frames are not the signal's, or silent."""
+    """Return how much was heard, where it begins, and how many of its frames are not the signal's, and silent."""
     values: Json = {"frames": len(heard), "begins_at": place(heard, signal) if len(heard) >= BEGIN_FRAMES else None}
-    values["silent"] = int((heard == 0).all(axis=1).sum())
     if values["begins_at"] is None:
-        return values | {"different": len(heard)}
+        return values | {"different": len(heard), "silent": int((heard == 0).all(axis=1).sum())}
     wanted = signal[values["begins_at"] : values["begins_at"] + len(heard)]
     different = (heard[: len(wanted)] != wanted).any(axis=1)
-    return values | {"different": int(different.sum()) + len(heard) - len(wanted)}
+    silent = different & (heard[: len(wanted)] == 0).all(axis=1)
+    beyond = len(heard) - len(wanted)
+    return values | {"different": int(different.sum()) + beyond, "silent": int(silent.sum())}
 
 
 def report(run: Path) -> Json:

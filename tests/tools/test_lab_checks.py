@@ -1,0 +1,124 @@
+"""The lab's comparison of files, and its verdicts, on recordings and statistics that are made up."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "lab"))
+
+import checks
+import files
+import noise
+from numpy.typing import NDArray
+
+RATE = 48_000
+
+
+@pytest.fixture(scope="module")
+def signal() -> NDArray[Any]:
+    mono = np.concatenate([noise.second(k, RATE) for k in range(2)])
+    return np.repeat(np.round(mono * 32767).astype("<i2"), 2).reshape(-1, 2)
+
+
+def test_a_file_that_is_the_signal_is_placed_and_found_to_be_the_same(signal: NDArray[Any]) -> None:
+    found = files.compare(signal[1234:60_000], signal)
+    assert found == {"frames": 58_766, "begins_at": 1234, "different": 0, "silent": 0}
+
+
+def test_what_is_not_the_signal_is_counted(signal: NDArray[Any]) -> None:
+    heard = signal[1234:60_000].copy()
+    heard[20_000] += 1
+    heard[30_000:30_100] = 0
+    found = files.compare(heard, signal)
+    zeros = int((signal[31_234:31_334] == 0).all(axis=1).sum())
+    assert (found["different"], found["silent"]) == (101 - zeros, 100 - zeros)
+    dropped = np.concatenate((signal[1234:30_000], signal[30_001:60_000]))
+    assert files.compare(dropped, signal)["different"] > 20_000
+    assert files.compare(signal[::-1].copy(), signal)["begins_at"] is None
+
+
+ROUND_TRIPS = [50, 200, 500]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run in which everything was as it should be."""
+    names = [f"room{i}" for i in range(3)]
+    table = [{"name": name, "latency_ms": ms * 1.01} for name, ms in zip(names, ROUND_TRIPS, strict=True)]
+    start = {"slowest": "room2", "slowest_latency_ms": 501.0, "delay_ms": 700.0, "reason": "everybody is ready"}
+    rows = [{"listeners": table, "last_start": start}, {"listeners": [], "last_start": start}]
+    (tmp_path / "host.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stats = [[{"sync_delay_ns": (500 - ms) * 1e6, "underruns": 0}] for ms in ROUND_TRIPS]
+    meta = {"stats": stats, "starts": [[1_000_000_000]] * 3, "play_at_zero": 3_000_000_000}
+    (tmp_path / "run.json").write_text(json.dumps(meta))
+    return tmp_path
+
+
+EXPECT: dict[str, Any] = {
+    "first_sound_ms": 1,
+    "start_apart_us": 1000,
+    "round_trip_ms": ROUND_TRIPS,
+    "slowest": "room2",
+    "lag_p99_us": 100,
+    "counted": {"underruns": 0},
+    "exact": [0],
+    "lower_tier": [1],
+}
+
+
+def report() -> dict[str, Any]:
+    listeners = [
+        {
+            "starts": [{"first_sound_s": 2.0 + i * 1e-4, "error_at_first_us": 100.0 * i}],
+            "frames": 10,
+            "different": 0,
+            "silent": 0,
+            "tiers": [0, 2, 0],
+        }
+        for i in range(3)
+    ]
+    return {"listeners": listeners, "lag_us": {"p99": 40.0}}
+
+
+def test_what_is_as_expected_is_ok(run: Path) -> None:
+    found = checks.judge(EXPECT, report(), run)
+    assert len(found) == 7 + 2 * len(ROUND_TRIPS)
+    assert [str(check) for check in found if not check.ok] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        (("starts", 0, "first_sound_s"), 2.002, "first sound"),
+        (("starts", 0, "first_sound_s"), None, "first sound"),
+        (("starts", 0, "error_at_first_us"), -900.0, "apart"),
+        (("different",), 1, "listener 0 wrote"),
+        (("silent",), 1, "listener 0 wrote"),
+    ],
+)
+def test_one_wrong_figure_is_named(run: Path, place: tuple[Any, ...], value: Any, named: str) -> None:
+    spoilt = report()
+    target = spoilt["listeners"][0]
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    (wrong,) = [check for check in checks.judge(EXPECT, spoilt, run) if not check.ok]
+    assert str(wrong).startswith(f"NOT {named}")
+
+
+@pytest.mark.parametrize(
+    ("expect", "count"),
+    [
+        ({"slowest": "room1"}, 1),
+        ({"round_trip_ms": [100, 200, 500]}, 2),
+        ({"lag_p99_us": 10}, 1),
+        ({"counted": {"hard_resyncs": 0}}, 1),
+        ({"tempo": 3}, 1),
+    ],
+)
+def test_other_wishes_are_not_met(run: Path, expect: dict[str, Any], count: int) -> None:
+    assert sum(not check.ok for check in checks.judge(expect, report(), run)) == count
