@@ -55,6 +55,7 @@ class ListenerStatus(BaseModel):
     sync_error_ns: int
     rate_ppm: float
     buffer_s: float
+    jitter_ms: float
     symbols_lost: int
     symbols_repaired: int
     chunks_concealed: int
@@ -69,6 +70,8 @@ class Status(BaseModel):
     state: str
     song: SongStatus | None
     buffered_s: float
+    buffer_target_s: float
+    buffer_reason: str
     queue: list[str]
     current: int | None
     listeners: list[ListenerStatus]
