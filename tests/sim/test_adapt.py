@@ -8,7 +8,7 @@ from radiosync.host.events import BufferChanged
 from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import build, end_ns, run_scenario
-from radiosync.sim.scenario import Fault, Listeners, Stream
+from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, ns_from_frames
 
 ROUGH = LinkSettings(rough_jitter_ns=60 * NS_PER_MS)  # delays of some 100 ms, up to 300 at times
@@ -166,3 +166,25 @@ def test_after_the_trouble_it_returns(make_scenario):
     assert max(steps) > 2 * NS_PER_S
     assert steps[-1] == 2 * NS_PER_S
     assert changes(result.world)[-1][1].reason.startswith("calm for")
+
+
+def test_something_live_is_nearer_again_after_a_pause_that_follows_a_calm_time(make_scenario):
+    scenario = live_scenario(
+        make_scenario,
+        count=1,
+        faults=(Fault(kind="jitter", at_s=10.0, for_s=15.0),),
+        orders=(Order(kind="pause", at_s=104.0), Order(kind="resume", at_s=107.0)),
+        exact_error_ns_p99_max=3 * NS_PER_MS,
+    )
+    world = build(scenario, 1)
+    world.run(103 * NS_PER_S)
+    host = world.hosts[0].session
+    assert host.sender.depth_ns > 300 * NS_PER_MS
+    world.run(end_ns(scenario))
+    assert host.sender.depth_ns == host.transport.live_delay_ns == 300 * NS_PER_MS
+    at, back = changes(world)[-1]
+    assert 104 < at / NS_PER_S < 107
+    assert back.reason.startswith("paused, and calm for ")
+    resumed = next(record for record in reversed(world.hosts[0].records) if record.playing)
+    ordered_at = world.hosts[0].machine.clock.host(107 * NS_PER_S)
+    assert (resumed.effective_at - ordered_at) / NS_PER_S == pytest.approx(0.3, abs=0.4), "no longer the deeper one"
