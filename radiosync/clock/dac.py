@@ -38,6 +38,9 @@ from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
 BUCKET_NS = 100 * NS_PER_MS
 WINDOW_BUCKETS = 300
+REFIT_BUCKETS = (
+    5  # once settled: a line that is half a second old is as good, and a fit costs as much as 20 ms of music
+)
 BUCKET_STAMPS_MAX = 64  # at more than 640 a second the rest adds nothing
 USABLE_NS = 300 * NS_PER_MS
 
@@ -161,6 +164,7 @@ class DacClock:
         self._buckets: deque[_Bucket] = deque(maxlen=WINDOW_BUCKETS)
         self._open: list[tuple[int, float]] = []
         self._open_until = 0
+        self._unfitted = 0
         self._jumps: list[tuple[DacFrame, LocalNs]] = []
         self._origin: tuple[int, int] | None = None
         self._newest_frame = 0
@@ -299,7 +303,10 @@ class DacClock:
     def _close_bucket(self) -> None:
         self._buckets.append(_bucket(self._open, self.source))
         self._open.clear()
-        self._refit()
+        self._unfitted += 1
+        if self._unfitted >= REFIT_BUCKETS or not self.settled:
+            self._unfitted = 0
+            self._refit()
 
     def _refit(self) -> None:
         assert self._origin is not None

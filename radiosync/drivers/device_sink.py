@@ -28,8 +28,8 @@ from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
 LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
 SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
-BLOCK_NS = 20 * NS_PER_MS  # rendered at a time
-FILL_NS = 20 * NS_PER_MS  # between two fills
+TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 50 * NS_PER_MS  # between two fills, and rendered at a time: a wake-up costs ...
+TURN_SHARE = 4  # ... more than a block of music, but of what lies ahead no more than this part may go meanwhile
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
 REOPEN_NS = NS_PER_S
 VOLUME_POWER = 3  # loudness goes about with the cube root of amplitude: 50 % sounds half as loud
@@ -100,15 +100,15 @@ class DeviceSink:
             return
         if now - self._fill_at > STUCK_NS // 2:  # it is we who stood still, and the callback with us
             self._callback_at = now
-        self._fill_at = LocalNs(now + FILL_NS)
+        rate, ahead = self._device.rate, self._render_ahead(self._device)
+        turn_ns = min(max(ahead * NS_PER_S // rate // TURN_SHARE, TURN_NS), TURN_NS_MAX)
+        self._fill_at = LocalNs(now + turn_ns)
         self._take_stamps(self._dac)
         if not self._stream.active or now - self._callback_at > STUCK_NS:
             self._lost(now)
             return
         self._watch_underruns()
-        rate = self._device.rate
-        ahead = self._render_ahead(self._device)
-        block_frames = max(1, rate * BLOCK_NS // NS_PER_S)
+        block_frames = max(1, rate * turn_ns // NS_PER_S)
         while self._ring.readable() + block_frames <= ahead:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
             block = self._render(self._device, first, block_frames)
@@ -133,7 +133,7 @@ class DeviceSink:
         """Return when to fill again."""
         if self._reopen_at is not None:
             return self._reopen_at
-        return max(now, self._fill_at) if self._stream is not None else LocalNs(now + FILL_NS)
+        return max(now, self._fill_at) if self._stream is not None else LocalNs(now + TURN_NS)
 
     def stats(self) -> dict[str, Any]:
         """Return what the device does, for the statistics file."""

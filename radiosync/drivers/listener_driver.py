@@ -28,9 +28,7 @@ from radiosync.wire.groups import tier_group
 
 STATS_NS = NS_PER_S
 SAVE_NS = 60 * NS_PER_S
-COLLECT_NS = (
-    20 * NS_PER_MS
-)  # while enough is buffered, music is collected so often instead of waking up for each datagram
+COLLECT_NS = 50 * NS_PER_MS  # while enough is buffered: a wake-up for each datagram costs more than the datagram
 COLLECT_BUFFER_NS = NS_PER_S // 4  # below this much buffered, every datagram matters at once
 
 
