@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from party import ENDED, LISTENING, Listener, Party, assert_same, now_ns, read_wav, write_song
+from party import ENDED, LISTENING, Listener, Party, assert_same, now_ns, read_wav, run, write_song
 
 AUDIO = (44_100, 2, "PCM_16")
 OUTAGE_S = 20
@@ -77,6 +77,8 @@ def test_a_short_buffer_becomes_deeper_where_music_was_missing(party: Party, tmp
     assert "missing when due" in changed["buffer_reason"]
     _, said = host.wait_line("  buffer (.*) s, was 2 s: (.*)")
     assert said.group(2) == changed["buffer_reason"]
+    status = run("ctl", "status", "--host", f"127.0.0.1:{party.control_port}")
+    assert changed["buffer_reason"] in status.stdout, status.stderr
     listener.wait_stats(lambda record: record.get("buffer_s", 0) > 2.5)
     assert host.stop() == 0
     assert listener.stop() == 0
