@@ -26,7 +26,6 @@ F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recur
 gives its own uncertainty.
 """
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -34,6 +33,7 @@ from enum import Enum
 import numpy as np
 
 from radiosync.clock import envelope
+from radiosync.clock.line import MAD_TO_SD, SD_NS_MIN, TRIM_SIGMAS, fit_line
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
 BUCKET_NS = 100 * NS_PER_MS
@@ -63,12 +63,6 @@ SETTLED_NS = 5 * NS_PER_S
 SETTLED_RATE_SIGMA = 3e-6
 SETTLED_SIGMA_NS = 50.0 * NS_PER_US
 
-_TRIM_ROUNDS = 3
-_TRIM_SIGMAS = 3.5
-_MAD_TO_SD = 1.4826
-_SD_NS_MIN = 100.0
-_SD_NS_UNKNOWN = 300.0 * NS_PER_US  # few buckets say little of their scatter: this, over their number squared
-_CORRELATION_COUNT_MIN, _CORRELATION_MAX = 8, 0.95
 _ENTRY_EXCESS_NS_MIN = 10.0 * NS_PER_US
 
 
@@ -317,7 +311,7 @@ class DacClock:
         if self.source is StampSource.ENTRY:
             line = envelope.fit_floor(late_s, late_ns, prior, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
         else:
-            line = _fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
+            line = fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
         if self._prior_sigma < RATE_SIGMA and abs(line.slope - prior.slope) > CONTRADICTED_SIGMAS * prior.sigma:
             self._prior_slope, self._prior_sigma = 0.0, RATE_SIGMA
             self._refit()
@@ -350,52 +344,11 @@ def _bucket(stamps: list[tuple[int, float]], source: StampSource) -> _Bucket:
         return _Bucket(frame=frame, late_ns=late_ns, scatter_ns=0.0, count=1)
     lates = sorted(late for _, late in stamps)
     middle_ns = lates[len(lates) // 2]
-    scatter_ns = _MAD_TO_SD * sorted(abs(late - middle_ns) for late in lates)[len(lates) // 2]
-    kept = [stamp for stamp in stamps if abs(stamp[1] - middle_ns) <= _TRIM_SIGMAS * scatter_ns + _SD_NS_MIN]
+    scatter_ns = MAD_TO_SD * sorted(abs(late - middle_ns) for late in lates)[len(lates) // 2]
+    kept = [stamp for stamp in stamps if abs(stamp[1] - middle_ns) <= TRIM_SIGMAS * scatter_ns + SD_NS_MIN]
     return _Bucket(
         frame=round(sum(frame for frame, _ in kept) / len(kept)),
         late_ns=sum(late for _, late in kept) / len(kept),
         scatter_ns=scatter_ns,
         count=len(kept),
     )
-
-
-def _fit_line(
-    times_s: envelope.Floats, late_ns: envelope.Floats, weights: envelope.Floats, prior: envelope.SlopePrior
-) -> envelope.Envelope:
-    """Return the weighted least-squares line at time 0, outliers trimmed; `excess_ns` is the scatter about it."""
-    kept = np.ones(times_s.size, dtype=bool)
-    for _ in range(_TRIM_ROUNDS):
-        x, y, w = times_s[kept], late_ns[kept], weights[kept]
-        total = float(w.sum())
-        x_mean, y_mean = float(w @ x) / total, float(w @ y) / total
-        x = x - x_mean
-        spread, product = float(w @ (x * x)), float(w @ (x * (y - y_mean)))
-        # Scatter of a bucket of weight 1, about the line without any prior, lest a wrong prior look like scatter.
-        rest = y - y_mean - (product / spread if spread > 0 else prior.slope) * x
-        sd_ns = math.sqrt(float(w @ (rest * rest)) / max(x.size - 2, 1)) + _SD_NS_UNKNOWN / x.size**2
-        sd_ns = max(sd_ns, _SD_NS_MIN) * _widening(rest)
-        information = spread / sd_ns**2 + 1.0 / prior.sigma**2
-        slope = (product / sd_ns**2 + prior.slope / prior.sigma**2) / information
-        off = np.abs(late_ns - y_mean - slope * (times_s - x_mean)) * np.sqrt(weights)
-        agreeing = off <= max(_TRIM_SIGMAS * _MAD_TO_SD * float(np.median(off)), _TRIM_SIGMAS * _SD_NS_MIN)
-        if bool((agreeing == kept).all()):
-            break
-        kept = agreeing
-    slope_sigma = 1.0 / math.sqrt(information)
-    return envelope.Envelope(
-        offset_ns=y_mean - slope * x_mean,
-        slope=slope,
-        offset_sigma_ns=math.hypot(sd_ns / math.sqrt(total), slope_sigma * x_mean),
-        slope_sigma=slope_sigma,
-        excess_ns=sd_ns / math.sqrt(total / x.size),
-    )
-
-
-def _widening(rest: envelope.Floats) -> float:
-    """Return by how much scatter that is not independent from bucket to bucket is worth more than its size."""
-    if rest.size < _CORRELATION_COUNT_MIN:
-        return 1.0
-    correlation = float(rest[1:] @ rest[:-1]) / max(float(rest @ rest), 1e-9)
-    correlation = min(max(correlation, 0.0), _CORRELATION_MAX)
-    return math.sqrt((1.0 + correlation) / (1.0 - correlation))

@@ -2,8 +2,12 @@
 
 The schedule: 16 questions 30 ms apart, so that a listener can start within half a second; four a second until ten
 seconds have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
-don't fall into step.  Five seconds without an answer (or three long intervals) bring a burst of eight, and again after
-10, 20 and 40 s; so does the first answer after such a silence.
+don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many: the least of n delays is
+what the clock is known by, and with 20 ms of scatter it takes a minute at four a second to know it to 0.1 ms, five at
+one (uniform delays, median error).
+
+Five seconds without an answer (or three long intervals) bring a burst of eight, and again after 10, 20 and 40 s; so
+does the first answer after such a silence.
 
 Answers are paired with questions by a random 64-bit nonce that travels as the transmit timestamp and comes back as the
 origin (see `radiosync.wire.ntp`).  Whatever else arrives is counted and dropped.
@@ -26,6 +30,8 @@ LEARNING_NS = 10 * NS_PER_S
 STEADY_PERIOD_NS = NS_PER_S
 JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
+CALM_NS = 2 * NS_PER_MS
+NOISY_SHARE = 4  # the most questions where there was one: a hundred listeners on bad Wi-Fi are 400 answers a second
 UNANSWERED_MAX = 3  # questions in a row, where these take longer than that
 SILENCE_NS_MAX = 40 * NS_PER_S
 REPLY_NS_MAX = NS_PER_S
@@ -63,6 +69,8 @@ class ClockPoller:
         self.counters = PollerCounters()
         self._random = random
         self._steady_ns = steady_ns
+        self.excess_ns = 0.0
+        """How much delays exceed the least one, in the mean; the filter knows."""
         self._silence_ns_min = max(SILENCE_NS, UNANSWERED_MAX * steady_ns)
         self._hurried_at = LocalNs(now - SILENCE_NS)
         self._outstanding: dict[int, LocalNs | None] = {}
@@ -169,7 +177,8 @@ class ClockPoller:
             self._burst_left -= 1
         if self._burst_left > 0:
             return BURST_PERIOD_NS
-        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else self._steady_ns
+        share = min(max(self.excess_ns / CALM_NS, 1.0), NOISY_SHARE)
+        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else self._steady_ns / share
         return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
 
     def _new_request(self) -> bytes:

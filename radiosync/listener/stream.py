@@ -159,6 +159,7 @@ class Stream:
         if self.clock.suspicious or self.clock.counters.steps != steps or not self.clock_ready(received_at):
             # A burst settles soon whether a clock has stepped, and makes up for the answers that the first one lost.
             self.poller.hurry(received_at)
+        self.poller.excess_ns = self.clock.excess_ns
         mapping = self.clock.mapping()
         if mapping is not None:
             self.schedule.mapping = mapping

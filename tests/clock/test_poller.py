@@ -241,3 +241,11 @@ def test_the_steady_period_is_a_parameter() -> None:
         poller._reburst_at = LocalNs(1 << 62)  # as if answers came
     steady = [b - a for a, b in pairwise(times) if a > 12_000_000_000]
     assert 3_900_000_000 < min(steady) <= max(steady) < 6_100_000_000
+
+
+@pytest.mark.parametrize(("excess_ms", "per_s"), [(0.0, 1.0), (2.0, 1.0), (4.0, 2.0), (8.0, 4.0), (500.0, 4.0)])
+def test_where_delays_scatter_more_is_asked(poller, excess_ms: float, per_s: float) -> None:
+    poller.excess_ns = excess_ms * MS
+    times, _ = drive(poller, START + 70 * NS)
+    steady = [t for t in times if t >= START + 20 * NS]
+    assert len(steady) / 50 == pytest.approx(per_s, rel=0.1)

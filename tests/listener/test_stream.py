@@ -4,6 +4,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from radiosync.clock.exchange import Exchange
 from radiosync.config import Config
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import NoMemory
@@ -572,3 +573,15 @@ def test_jitter_is_that_of_announcements_to_all(follow, announce, kit):
         stream.receive_announce(replace(announce, sent_at=sent_at, nonce=0, cookie=0), at)
         stream.receive_announce(replace(announce, sent_at=sent_at + 1), at + NS_PER_S // 2)
     assert stream.arrivals.jitter_ns == pytest.approx(40 * NS_PER_MS, rel=0.05)
+
+
+def test_the_clock_is_asked_more_often_where_its_answers_scatter(follow, monkeypatch):
+    stream = follow()
+
+    def answered(_data, at):
+        return Exchange(sent_at=at - 10, host_received_at=10**18, host_sent_at=10**18 + 1, received_at=at)
+
+    monkeypatch.setattr(type(stream.clock), "excess_ns", property(lambda _clock: 9e6))
+    monkeypatch.setattr(stream.poller, "receive_datagram", answered)
+    stream.receive_clock(b"", stream.heard_at + 1000)
+    assert stream.poller.excess_ns == 9e6
