@@ -25,6 +25,10 @@ class DeviceError(UserError):
     """A sound device or output can't be used."""
 
 
+class RecordingError(UserError):
+    """A recording does not hold what it should."""
+
+
 class NetworkError(UserError):
     """An address, interface, port or group can't be used."""
 
