@@ -106,6 +106,7 @@ LIMITS = {
     "listener.rate:CORRECTION_MAX": "listener/test_rate.py::test_an_error_that_stays_does_not_wind_up",
     "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
     "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
+    "listener.solo:KEPT_MAX": "listener/test_solo.py::test_stretches_are_bounded_and_the_nearest_stay",
     "listener.stream:LEFT_OUT_MAX": "listener/test_stream.py::test_of_many_jumps_the_last_few_are_remembered",
     "listener.stream:SONGS_MAX": "listener/test_stream.py::test_songs_are_bounded",
     "repair.request:SYMBOLS_ASKED_MAX": "repair/test_request.py::test_what_is_asked_fits_a_datagram_and_a_budget",
@@ -121,6 +122,9 @@ LIMITS = {
     "wire.limits:NACK_RUN_MAX": "wire/test_codec.py::test_nack_entries_that_ask_for_nothing_or_too_much_are_refused",
     "wire.limits:NAME_MAX": "wire/test_codec.py::test_long_names_are_cut_at_a_whole_character",
     "wire.limits:PARITY_MAX": "wire/test_limits.py::test_a_parity_symbol_beyond_the_last_is_refused",
+    "wire.limits:SOLOS_MAX": (
+        "wire/test_codec.py::test_stretches_beyond_the_limit_are_refused_and_the_limit_fits_a_datagram"
+    ),
     "wire.limits:TAG_MAX": "wire/test_codec.py::test_long_names_are_cut_at_a_whole_character",
     "wire.limits:TIERS_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
     "wire.messages:SYMBOLS_MAX": "wire/test_codec.py::test_a_chunk_of_too_many_symbols_is_refused",

@@ -28,6 +28,8 @@ from radiosync.wire.messages import (
     NackEntry,
     Report,
     Solicit,
+    Solo,
+    SoloEntry,
     SongInfo,
     Sync,
     SyncPhase,
@@ -121,6 +123,14 @@ MESSAGES: dict[str, Message] = {
         slowest="Bad",
         reason="waiting for Bad",
     ),
+    "solo": Solo(
+        session=SESSION,
+        timeline=TIMELINE,
+        entries=(
+            SoloEntry(listener_id=0, first_frame=MediaFrame(FRAME + 100_000), frames=88_200),
+            SoloEntry(listener_id=LISTENER, first_frame=MediaFrame(FRAME + 188_200), frames=88_200),
+        ),
+    ),
     "solicit": Solicit(session=0, nonce=NONCE),
     "nack": Nack(
         session=SESSION,
@@ -157,6 +167,7 @@ MESSAGES: dict[str, Message] = {
         underruns=4,
         hard_resyncs=3,
         jitter_us=1_234,
+        offset_us=-7_300,
         name="Bad",
     ),
     "leave": Leave(session=SESSION, cookie=COOKIE, listener_id=LISTENER),

@@ -9,7 +9,7 @@
 local radiosync = Proto("radiosync", "radiosync")
 
 local KINDS = {
-    [1] = "ANNOUNCE", [2] = "SONG", [3] = "AUDIO", [4] = "BYE", [5] = "SYNC",
+    [1] = "ANNOUNCE", [2] = "SONG", [3] = "AUDIO", [4] = "BYE", [5] = "SYNC", [6] = "SOLO",
     [16] = "SOLICIT", [17] = "NACK", [18] = "REPORT", [19] = "LEAVE",
 }
 local PLAY_STATES = { [0] = "STOPPED", [1] = "PLAYING", [2] = "PAUSED" }
@@ -116,6 +116,11 @@ field(u32, "chunks_concealed", "Chunks concealed")
 field(u32, "underruns", "Underruns")
 field(u32, "hard_resyncs", "Hard resyncs")
 field(u32, "jitter_us", "Jitter (µs)")
+field(i32, "offset_us", "Told to play later by (µs)")
+field(u8, "solos", "Stretches")
+field(u64, "solo.listener_id", "Alone", base.HEX)
+field(u64, "solo.first_frame", "First frame")
+field(u32, "solo.frames", "Frames")
 field(text, "name", "Name", base.UNICODE)
 field(bytes, "padding", "Padding")
 do
@@ -349,6 +354,21 @@ decoders[5] = function(r, tree)
     return string.format("%s frame %s: %s", PHASES[r.values.phase] or "?", tostring(target:uint64()), reason)
 end
 
+decoders[6] = function(r, tree)
+    timeline(r, tree)
+    r:number(tree, "solos", 1)
+    local count = r.values.solos
+    for _ = 1, count do
+        local sub = tree:add(radiosync, r.tvb(r.position, math.min(20, r:rest())), "Stretch")
+        r:number(sub, "solo.listener_id", 8)
+        local _, first = r:number(sub, "solo.first_frame", 8)
+        r:number(sub, "solo.frames", 4)
+        sub:append_text(string.format(", %d frames from %s", r.values["solo.frames"], tostring(first:uint64())))
+    end
+    r:finish()
+    return string.format("%d stretches", count)
+end
+
 decoders[16] = function(r, tree)
     r:number(tree, "nonce", 8)
     if r.tvb:len() ~= SOLICIT_BYTES then
@@ -415,6 +435,7 @@ decoders[18] = function(r, tree)
     }) do
         r:number(tree, name, 4)
     end
+    tree:add(f["offset_us"], r:take(4))
     local name = r:text(tree, "name", NAME_MAX)
     r:finish()
     local v = r.values

@@ -126,6 +126,12 @@ def samples_from_float(
     return samples
 
 
+def quieter(samples: Samples, gain: NDArray[np.float32]) -> Samples:
+    """Return `samples`, of any format, with a gain of at most 1 for each frame; integers are rounded."""
+    scaled = samples * gain[:, np.newaxis].astype(np.float64)
+    return (np.rint(scaled) if samples.dtype.kind == "i" else scaled).astype(samples.dtype)
+
+
 def map_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
     """Give a float block of 1 to 8 channels another number of channels; the block itself where it has that number.
 

@@ -7,7 +7,8 @@ from radiosync.audio.song import Song
 from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire.codec import encode
-from radiosync.wire.messages import Announce, ChunkHeader, SongInfo, TierOffer
+from radiosync.wire.limits import SOLOS_MAX
+from radiosync.wire.messages import Announce, ChunkHeader, Solo, SoloEntry, SongInfo, TierOffer
 
 PERIOD_NS = NS_PER_S
 HURRY_NS = 100 * NS_PER_MS  # between the first ones, so that one loss does not cost a second
@@ -61,6 +62,8 @@ class Announcer:
         self._started: int | None = None
         self._hurried = 0
         self.due_at = now
+        self.solos: tuple[SoloEntry, ...] = ()
+        """The stretches that one listener each plays alone, in order; told until they have passed."""
 
     def hurry(self, now: HostNs) -> None:
         """Announce at once, and a few times more soon: something has changed."""
@@ -130,7 +133,11 @@ class Announcer:
         )
         # An answer goes to an unproven address: one song, or it would outweigh the question by more than three times.
         told = songs[:1] if cookie else songs
-        return [encode(announce)] + [encode(self._song_info(known, state.timeline)) for known in told]
+        datagrams = [encode(announce)] + [encode(self._song_info(known, state.timeline)) for known in told]
+        ahead = tuple(s for s in self.solos if s.first_frame + s.frames > state.position)[:SOLOS_MAX]
+        if ahead and not cookie:
+            datagrams.append(encode(Solo(session=facts.session, timeline=state.timeline, entries=ahead)))
+        return datagrams
 
     def _song_info(self, known: KnownSong, timeline: Timeline) -> SongInfo:
         return SongInfo(

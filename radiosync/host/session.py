@@ -94,7 +94,7 @@ class HostSession:
         facts = SessionFacts(
             session=self.session, format=audio, control_port=control_port, clock_port=clock_port, host_name=name
         )
-        self._announcer = Announcer(facts, now)
+        self.announcer = Announcer(facts, now)
         self.resyncs = Resyncs()
         self._urgent: deque[Datagram] = deque(maxlen=256)  # answers; a flood of questions pushes out the oldest
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
@@ -124,7 +124,7 @@ class HostSession:
             self._begin_generation(coded.generation, now)
         self._skip_what_is_late(now)
         chunk = self.sender.add(coded, now)
-        self._announcer.note_song(coded.song, chunk.header)
+        self.announcer.note_song(coded.song, chunk.header)
 
     def end_of_audio(self, generation: int, now: HostNs) -> None:
         """Note that the source has delivered its last frame since jump number `generation`."""
@@ -133,7 +133,7 @@ class HostSession:
         if generation > self._generation:  # a jump beyond the last song
             self._begin_generation(generation, now)
         self.final_frame = self.sender.packetizer.next_frame
-        self._announcer.hurry(now)
+        self.announcer.hurry(now)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class HostSession:
         """Stop playing, everywhere at the same frame; say whether anything changed."""
         changed = self.transport.pause(self._delay_ns(now), now, state=state)
         if changed:
-            self._announcer.hurry(now)
+            self.announcer.hurry(now)
         return changed
 
     def resume(self, now: HostNs) -> bool:
@@ -156,7 +156,7 @@ class HostSession:
             refusal = "nothing plays, or a start is being prepared, which is one for everybody"
         if refusal is None:
             self.resyncs.note(now)
-            self._announcer.hurry(now)
+            self.announcer.hurry(now)
             self._events.append(ResyncOrdered(reason=reason))
         return refusal
 
@@ -172,7 +172,7 @@ class HostSession:
         if isinstance(message, Solicit) and message.session in (0, self.session):
             if self.transport.preparation is not None:
                 self.listeners.asked(source, now)
-            for answer in self._announcer.announcements(self._state(now), now, message.nonce, self._cookies.of(source)):
+            for answer in self.announcer.announcements(self._state(now), now, message.nonce, self._cookies.of(source)):
                 self._urgent.append(Datagram(answer, source, True))
         elif (
             isinstance(message, Nack | Report | Leave)
@@ -197,10 +197,10 @@ class HostSession:
         self.sender.expire(now)
         for changed in self.buffer.update(self.listeners, now):
             self._events.append(changed)
-            self._announcer.hurry(now)
+            self.announcer.hurry(now)
         self._watch_listeners(now)
         song = (
-            self._announcer.song_started(self.transport.due_frame(now)) if self.transport.log.at(now).playing else None
+            self.announcer.song_started(self.transport.due_frame(now)) if self.transport.log.at(now).playing else None
         )
         if song is not None:
             self._events.append(SongStarted(song=song))
@@ -212,8 +212,8 @@ class HostSession:
 
     def datagrams_to_send(self, now: HostNs) -> Iterator[Datagram]:
         """Give out what may leave now, the urgent first: answers, orders, announcements; music; repairs; backfill."""
-        if self._announcer.due(now):
-            for data in self._announcer.announcements(self._state(now), now):
+        if self.announcer.due(now):
+            for data in self.announcer.announcements(self._state(now), now):
                 self._urgent.append(Datagram(data, None, True))
         while self._urgent:
             yield from self._everywhere(self._urgent.popleft())
@@ -221,11 +221,11 @@ class HostSession:
         for datagram in self.sender.datagrams(now):
             yield self._counted(datagram)
         if self.final_frame is not None and self.sender.emptied and not emptied:
-            self._announcer.hurry(now)  # nothing comes after the last chunk that would show its loss
+            self.announcer.hurry(now)  # nothing comes after the last chunk that would show its loss
 
     def next_timeout(self, now: HostNs) -> HostNs:
         """Return when to come back at the latest."""
-        wake_at = [self._housekeeping_at, self._announcer.due_at]
+        wake_at = [self._housekeeping_at, self.announcer.due_at]
         preparation = self.transport.preparation
         if preparation is not None and self.sender.packetizer.next_frame > preparation.target_frame:
             wake_at.append(self._sync_at)
@@ -257,12 +257,12 @@ class HostSession:
 
     def target_song(self, now: HostNs) -> KnownSong | None:
         """Return the song that is heard, or the one that a jump under way will lead to."""
-        return self._announcer.song_at(max(self.transport.horizon(now), self.position_frame(now)))
+        return self.announcer.song_at(max(self.transport.horizon(now), self.position_frame(now)))
 
     def song(self, now: HostNs) -> tuple[KnownSong, float] | None:
         """Return the song that is heard, and the position in it in seconds."""
         frame = self.position_frame(now)
-        known = self._announcer.song_at(frame)
+        known = self.announcer.song_at(frame)
         return None if known is None else (known, (frame - known.begin + known.song_frame) / self.format.rate)
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -274,12 +274,12 @@ class HostSession:
         """The source has jumped: what was read before will not be heard, unless it is before the jump is."""
         self._generation = generation
         self.sender.abandon()
-        self._announcer.forget_songs_after(self.transport.due_frame(now))
+        self.announcer.forget_songs_after(self.transport.due_frame(now))
         self.final_frame = None
         self.sender.packetizer.skip_to(self.transport.unreachable_frame(self._delay_ns(now), now))
         self.transport.begin_epoch(self.sender.packetizer.next_frame, now)
         self._sync_at = now
-        self._announcer.hurry(now)
+        self.announcer.hurry(now)
 
     def _skip_what_is_late(self, now: HostNs) -> None:
         """Leave a hole in the stream where the source fell behind the timeline."""
@@ -310,7 +310,7 @@ class HostSession:
         verdict, sync = decided
         if verdict.go:
             self._events.append(SyncGo(reason=verdict.reason, sync=sync))
-            self._announcer.hurry(now)
+            self.announcer.hurry(now)
         if verdict.go or now >= self._sync_at:
             self._sync_at = HostNs(now + REPEAT_NS)
             command = sync_command(

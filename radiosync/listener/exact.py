@@ -2,7 +2,7 @@
 
 Such a sink takes frames whenever it is given them, so it follows the media clock exactly: block after block is handed
 over when its first frame is due, sample for sample as the source had it.  What is missing then is silence, and so is
-everything while it is muted; while the timeline pauses, nothing is handed over.
+everything while it is muted, or while another listener plays alone; while the timeline pauses, nothing is handed over.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 
 from radiosync.audio.conceal import gap_at_end
 from radiosync.audio.format import Samples
+from radiosync.audio.pcm import quieter
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
 from radiosync.timeline import Timeline
@@ -95,6 +96,9 @@ class ExactPlayout:
             samples, present = self._buffer.format.silence(count), np.zeros(count, np.bool_)
         else:
             samples, present = self._buffer.read(self.cursor, count)
+        gain = self._schedule.solos.gain(self.cursor, count)
+        if gain is not None:
+            samples = quieter(samples, gain)
         gap = ~present
         self.concealed_frames += int(np.count_nonzero(gap))
         self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self.gap_frames)

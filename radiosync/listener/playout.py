@@ -239,6 +239,9 @@ class DevicePlayout:
         frame = self._resampler.next_input_frame
         samples, present = self._buffer.read(MediaFrame(frame), count + self._fader.ramp_frames)
         block = float_from_samples(samples[:count], self._buffer.format.sample)
+        gain = self._schedule.solos.gain(MediaFrame(frame), count)
+        if gain is not None:
+            block = block * gain[:, None]
         if self._muted_from is not None:
             present[max(0, self._muted_from - frame) :] = False
         silent = np.zeros(len(present), np.bool_)

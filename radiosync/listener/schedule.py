@@ -1,6 +1,7 @@
 """When each frame is due on the local clock: timeline, clock mapping and the room's own offset in one place."""
 
 from radiosync.clock.mapping import ClockMapping
+from radiosync.listener.solo import Solos
 from radiosync.timeline import Timeline, TimelineLog
 from radiosync.units import HostNs, LocalNs, MediaFrame
 
@@ -17,6 +18,7 @@ class Schedule:
         self.mapping = mapping
         self.rate = rate
         self.offset_ns = offset_ns
+        self.solos = Solos(rate)
 
     def host_at(self, at: LocalNs) -> HostNs:
         """Return the instant of the media clock whose music is due at `at`."""

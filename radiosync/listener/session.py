@@ -40,6 +40,7 @@ from radiosync.wire.messages import (
     ListenerState,
     Nack,
     Report,
+    Solo,
     SongInfo,
     Sync,
 )
@@ -101,6 +102,8 @@ class ListenerSession:
             stream.receive_song(message)
         elif stream is not None and ours and isinstance(message, Sync):
             stream.receive_sync(message, now)
+        elif stream is not None and ours and isinstance(message, Solo):
+            stream.schedule.solos.add(message.entries, self._listener_id)
         elif stream is not None and ours and isinstance(message, Bye):
             self._bye(stream, message)
         elif isinstance(message, Announce) and (
@@ -108,7 +111,7 @@ class ListenerSession:
         ):
             self._discovery.hurry(now)  # a host came, or came back: ask it
             self._solicit(now, 0, None)
-        elif isinstance(message, Announce | SongInfo | Audio | Bye | Sync) and not ours:
+        elif isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo) and not ours:
             self.foreign += 1
         else:
             self.rejected += 1
@@ -276,6 +279,7 @@ class ListenerSession:
             underruns=playout.underruns if playout is not None else 0,
             hard_resyncs=playout.hard_resyncs if playout is not None else 0,
             jitter_us=stream.arrivals.jitter_ns // NS_PER_US,
+            offset_us=stream.schedule.offset_ns // NS_PER_US,
             name=self.name,
         )
         self._out.append(Datagram(encode(report), stream.control_address))

@@ -36,6 +36,7 @@ from radiosync.wire.limits import (
     NAME_MAX,
     PARITY_MAX,
     SOLICIT_BYTES,
+    SOLOS_MAX,
     TAG_MAX,
     TIERS_MAX,
 )
@@ -53,6 +54,8 @@ from radiosync.wire.messages import (
     Nack,
     Report,
     Solicit,
+    Solo,
+    SoloEntry,
     SongInfo,
     Sync,
     SyncPhase,
@@ -68,6 +71,7 @@ __all__ = [
     "NAME_MAX",
     "PARITY_MAX",
     "SOLICIT_BYTES",
+    "SOLOS_MAX",
     "SYMBOL_BYTES_MAX",
     "TAG_MAX",
     "decode",
@@ -81,6 +85,7 @@ _TIER = struct.Struct("!BBHI")
 _SONG = struct.Struct("!IQQ")
 _BYE = struct.Struct("!B7xQ")
 _SYNC = struct.Struct("!B3xQqIIIH")
+_SOLO_ENTRY = struct.Struct("!QQI")
 
 AUDIO_OVERHEAD = HEADER.size + TIMELINE.size + _CHUNK.size
 SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
@@ -272,6 +277,26 @@ def _decode_sync(session: int, r: Reader) -> Sync:
     )
 
 
+def _encode_solo(m: Solo) -> bytes:
+    entries = [_SOLO_ENTRY.pack(e.listener_id, e.first_frame, e.frames) for e in m.entries]
+    return b"".join((pack_head(Kind.SOLO, m.session), pack_timeline(m.timeline), bytes([len(entries)]), *entries))
+
+
+def _decode_solo(session: int, r: Reader) -> Solo:
+    timeline = r.timeline()
+    (count,) = r.bytes(1)
+    if count > SOLOS_MAX:
+        raise RemoteProtocolError(f"{count} stretches")
+    entries = []
+    for _ in range(count):
+        listener_id, first_frame, frames = r.take(_SOLO_ENTRY)
+        if not frames:
+            raise RemoteProtocolError("a stretch without frames")
+        entries.append(SoloEntry(listener_id=listener_id, first_frame=frame(first_frame), frames=frames))
+    r.end()
+    return Solo(session=session, timeline=timeline, entries=tuple(entries))
+
+
 # --- audio -------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +374,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     Announce: _encode_announce,
     SongInfo: _encode_song,
     Sync: _encode_sync,
+    Solo: _encode_solo,
     Audio: _encode_audio,
     Bye: _encode_bye,
     Solicit: listener_codec.encode_solicit,
@@ -360,6 +386,7 @@ _DECODERS: dict[int, Callable[[int, Reader], Message]] = {
     Kind.ANNOUNCE: _decode_announce,
     Kind.SONG: _decode_song,
     Kind.SYNC: _decode_sync,
+    Kind.SOLO: _decode_solo,
     Kind.AUDIO: _decode_audio,
     Kind.BYE: _decode_bye,
     Kind.SOLICIT: listener_codec.decode_solicit,

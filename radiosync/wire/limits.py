@@ -5,6 +5,7 @@ SOLICIT_BYTES = 400  # padded, so that an answer is never more than three times 
 NAME_MAX = 64  # bytes of UTF-8: a name on a screen
 TAG_MAX = 200  # bytes of UTF-8: three of them fit a datagram with room
 NACK_ENTRIES_MAX = 256  # more do not fit a datagram
+SOLOS_MAX = 48  # stretches in one datagram: what fits, rounded
 TIERS_MAX = 8  # qualities of one stream, lossless included; a group address each
 NACK_RUN_MAX = 4096  # chunks in one run: beyond any buffer
 PARITY_MAX = 64  # with the source symbols they fit a code over GF(256)

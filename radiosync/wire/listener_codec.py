@@ -30,7 +30,7 @@ from radiosync.wire.messages import (
 _SOLICIT = struct.Struct("!Q")
 _ASK = struct.Struct("!QQ")
 _NACK_ENTRY = struct.Struct("!IHBB")
-_REPORT = struct.Struct("!BB2xqqqqqQIqqiIIIIIIIII")
+_REPORT = struct.Struct("!BB2xqqqqqQIqqiIIIIIIIIIi")
 
 
 def encode_solicit(m: Solicit) -> bytes:
@@ -110,6 +110,7 @@ def encode_report(m: Report) -> bytes:
                 m.jitter_us,
             ),
         ),
+        clip_signed(m.offset_us, 32),
     )
     return pack_head(Kind.REPORT, m.session) + _ASK.pack(m.cookie, m.listener_id) + fixed + pack_text(m.name, NAME_MAX)
 
@@ -118,7 +119,8 @@ def decode_report(session: int, r: Reader) -> Report:
     """Read a report."""
     cookie, listener_id = r.take(_ASK)
     (state, tier, rtt_ns, down_ns, up_ns, echo_at, echo_held_ns, ready_frame, lead_ms, bound_ns, error_ns, rate_ppb,
-     buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs, jitter_us) = r.take(_REPORT)  # fmt: skip
+     buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs, jitter_us,
+     offset_us) = r.take(_REPORT)  # fmt: skip
     name = r.text(NAME_MAX)
     r.end()
     if tier >= TIERS_MAX:
@@ -148,6 +150,7 @@ def decode_report(session: int, r: Reader) -> Report:
         underruns=underruns,
         hard_resyncs=resyncs,
         jitter_us=jitter_us,
+        offset_us=offset_us,
         name=name,
     )
 

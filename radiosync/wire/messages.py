@@ -24,6 +24,7 @@ class Kind(IntEnum):
     AUDIO = 3
     BYE = 4
     SYNC = 5
+    SOLO = 6
     SOLICIT = 16
     NACK = 17
     REPORT = 18
@@ -192,6 +193,25 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoloEntry:
+    """A stretch of the stream that one listener plays alone: `frames` frames from `first_frame` on."""
+
+    listener_id: int
+    """Who; 0 is nobody."""
+    first_frame: MediaFrame
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solo:
+    """The host names stretches that one listener each plays alone, while the others keep silent and in sync."""
+
+    session: int
+    timeline: Timeline
+    entries: tuple[SoloEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Solicit:
     """A listener asks whoever hosts on this group to announce itself, at once and to it alone."""
 
@@ -257,6 +277,8 @@ class Report:
     hard_resyncs: int
     jitter_us: int = 0
     """How unevenly datagrams arrive (RFC 3550 section 6.4.1)."""
+    offset_us: int = 0
+    """How much later than the play-at it was told to play."""
     name: str
 
 
@@ -269,7 +291,7 @@ class Leave:
     listener_id: int
 
 
-Message = Announce | SongInfo | Audio | Bye | Sync | Solicit | Nack | Report | Leave
+Message = Announce | SongInfo | Audio | Bye | Sync | Solo | Solicit | Nack | Report | Leave
 
 
 def extend_seq(wire: int, near: int) -> int:

@@ -16,7 +16,8 @@ from radiosync.host.announcer import (
 from radiosync.timeline import PlayState, Timeline
 from radiosync.units import NS_PER_MS
 from radiosync.wire.codec import decode
-from radiosync.wire.messages import Announce, SongInfo
+from radiosync.wire.limits import SOLOS_MAX
+from radiosync.wire.messages import Announce, Solo, SoloEntry, SongInfo
 
 
 @pytest.fixture
@@ -174,3 +175,19 @@ def test_songs_are_bounded_and_the_oldest_goes(announcer, kit):
     assert len(announcer._songs) == SONGS_MAX
     assert announcer.song_at(10 * 800) is None
     assert announcer.song_at(11 * 800).song.song_id == 11
+
+
+def test_stretches_are_told_with_every_announcement_until_they_have_passed(announcer, state, kit):
+    def told(position, **answer):
+        datagrams = announcer.announcements(replace(state, position=position), kit.NOW, **answer)
+        return [m.entries for m in map(decode, datagrams) if isinstance(m, Solo)]
+
+    assert told(17_000) == []
+    solos = tuple(SoloEntry(listener_id=5 + i, first_frame=20_000 + 1000 * i, frames=1000) for i in range(60))
+    announcer.solos = solos
+    assert told(17_000) == [solos[:SOLOS_MAX]]  # as many as a datagram holds, the next ones first
+    assert told(21_999) == [solos[1 : 1 + SOLOS_MAX]]
+    assert told(22_000) == [solos[2 : 2 + SOLOS_MAX]]
+    assert told(79_999) == [solos[-1:]]
+    assert told(80_000) == []
+    assert told(17_000, nonce=3, cookie=4) == []  # an answer must not outweigh the question

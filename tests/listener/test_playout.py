@@ -9,6 +9,7 @@ from radiosync.listener.playout import DeviceFormat, DevicePlayout
 from radiosync.listener.schedule import Schedule
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, ns_from_frames
+from radiosync.wire.messages import SoloEntry
 
 RATE = 48_000
 CHUNK = 4_800
@@ -434,3 +435,27 @@ def test_after_a_pause_the_sync_error_is_that_of_before(room):
     it.render(3.9)
     assert abs(it.playout.sync_error_ns) < 2 * NS_PER_US
     assert it.playout.hard_resyncs == 0
+
+
+@pytest.mark.parametrize(("device_rate", "ppm"), [(RATE, 0.0), (44_100, 80.0)])
+def test_while_another_plays_alone_a_device_is_silent_and_stays_in_step(room, device_rate, ppm):
+    it = room(device_rate=device_rate, ppm=ppm, lead_ns=50 * NS_PER_MS)
+    first, frames = 96_000, 9_600
+    it.schedule.solos.add([SoloEntry(listener_id=5, first_frame=first, frames=frames)], 77)
+    it.playout.start(0)
+    out = it.render(3.0)[:, 0]
+    position = it.due(0, len(out))
+    inside = (position >= first + 100) & (position < first + frames - 100)  # beyond that the resampler rings
+    outside = (position > 5000) & ((position < first - FADE - 100) | (position > first + frames + FADE + 100))
+    assert np.abs(out[inside]).max() < 1e-6
+    assert np.abs(out[outside] - tone(position[outside])).max() < 2e-3
+    assert (it.playout.concealed_frames, it.playout.underruns, it.playout.hard_resyncs) == (0, 0, 0)
+
+
+def test_it_falls_silent_for_another_without_a_click(room):
+    it = room(steady, lead_ns=0)
+    it.schedule.solos.add([SoloEntry(listener_id=5, first_frame=48_000, frames=4_800)], 77)
+    it.playout.start(0)
+    out = it.render(2.0)[:, 0]
+    assert np.abs(out[48_100:52_700]).max() < 1e-6
+    assert_no_click(out[5000:])

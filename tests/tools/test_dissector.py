@@ -15,7 +15,7 @@ from radiosync.wire.messages import Kind
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "wire" / "golden"
-NAMES = ["announce", "song", "audio", "bye", "sync", "solicit", "nack", "report", "leave"]
+NAMES = ["announce", "song", "audio", "bye", "sync", "solo", "solicit", "nack", "report", "leave"]
 RENAMED = {("song", "frames"): "song_frames", ("sync", "reason"): "sync_reason"}
 TSHARK = shutil.which("tshark")
 
@@ -125,6 +125,13 @@ def test_the_entries_of_a_nack(goldens):
     assert bitmaps == [e.bitmap for e in entries if e.bitmap]
 
 
+def test_the_stretches_of_a_solo(goldens):
+    found = goldens["solo"]
+    entries = decode(golden("solo")).entries
+    for field in ("listener_id", "first_frame", "frames"):
+        assert [number(v) for k, v in found if k == f"solo.{field}"] == [getattr(e, field) for e in entries]
+
+
 def test_damage_is_shown_and_nothing_crashes(tmp_path):
     whole = golden("audio")
     damaged = bytearray(whole)
@@ -178,6 +185,7 @@ def test_the_summary_says_what_matters(tmp_path):
             "AUDIO 263, symbol 2 of 3 (repair), FLAC, tier 1",
             "BYE ENDED",
             "SYNC PREPARE frame 17563410: waiting for Bad",
+            "SOLO 2 stretches",
             "SOLICIT",
             "NACK 263: 0 2; 265 to 276 of tier 3; 288: 0 8 43",
             "REPORT Bad, PLAYING, 44321 ms, lost 321, repaired 320",

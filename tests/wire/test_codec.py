@@ -28,6 +28,8 @@ from radiosync.wire.messages import (
     NackEntry,
     Report,
     Solicit,
+    Solo,
+    SoloEntry,
     SongInfo,
     Sync,
     SyncPhase,
@@ -228,6 +230,15 @@ syncs = st.builds(
     slowest=text(codec.NAME_MAX),
     reason=text(codec.TAG_MAX),
 )
+solos = st.builds(
+    Solo,
+    session=u64,
+    timeline=timelines,
+    entries=st.lists(
+        st.builds(SoloEntry, listener_id=u64, first_frame=frames, frames=st.integers(1, (1 << 32) - 1)),
+        max_size=codec.SOLOS_MAX,
+    ).map(tuple),
+)
 solicits = st.builds(Solicit, session=u64, nonce=u64)
 entries = st.builds(NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX), tier=tiers) | st.builds(
     NackEntry, seq=u32, bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1), tier=tiers
@@ -257,6 +268,7 @@ reports = st.builds(
         ],
         u32,
     ),
+    offset_us=st.integers(-(1 << 31), (1 << 31) - 1),
     name=text(codec.NAME_MAX),
 )
 leaves = st.builds(Leave, session=u64, cookie=u64, listener_id=u64)
@@ -266,6 +278,7 @@ EVERY = {
     "audio": audios(),
     "bye": byes,
     "sync": syncs,
+    "solo": solos,
     "solicit": solicits,
     "nack": nacks,
     "report": reports,
@@ -365,6 +378,9 @@ OUT_OF_RANGE = [
     ("announce", 126, b"\0", "offer of lossless"),
     ("announce", 126, b"\x08", "offer of no tier"),
     ("sync", 44, b"\0", "phase"),
+    ("solo", 44, bytes([codec.SOLOS_MAX + 1]), "number of stretches"),
+    ("solo", 53, (FRAME_MAX + 1).to_bytes(8, "big"), "frame of a stretch"),
+    ("solo", 61, bytes(4), "a stretch without frames"),
     ("sync", 48, (FRAME_MAX + 1).to_bytes(8, "big"), "target"),
 ]
 
@@ -382,6 +398,18 @@ def test_a_chunk_of_too_many_symbols_is_refused():
     more = replace(chunk, symbols=SYMBOLS_MAX + 1, coded_bytes=SYMBOLS_MAX * 8 + 1)
     with pytest.raises(RemoteProtocolError, match="193"):
         decode(encode(replace(most, chunk=more)))
+
+
+def test_stretches_beyond_the_limit_are_refused_and_the_limit_fits_a_datagram():
+    def solo(count):
+        raw = codec._SOLO_ENTRY.pack(5, 6, 7) * count
+        return sealed(golden("solo")[:4] + bytes(4) + golden("solo")[8:44] + bytes([count]) + raw)
+
+    whole = solo(codec.SOLOS_MAX)
+    assert len(decode(whole).entries) == codec.SOLOS_MAX
+    assert len(whole) <= codec.DATAGRAM_MAX
+    with pytest.raises(RemoteProtocolError, match="stretches"):
+        decode(solo(codec.SOLOS_MAX + 1))
 
 
 def test_nack_entries_that_ask_for_nothing_or_too_much_are_refused():

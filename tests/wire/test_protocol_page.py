@@ -32,14 +32,15 @@ STRUCTS = {
     "audio": codec._CHUNK,
     "bye": codec._BYE,
     "sync": codec._SYNC,
+    "solo_entry": codec._SOLO_ENTRY,
     "ask": listener_codec._ASK,
     "nack_entry": listener_codec._NACK_ENTRY,
     "report": listener_codec._REPORT,
     "opus": opus._HEAD,
 }
-BEGINS = dict.fromkeys(["header", "nack_entry", "flac", "opus", "tier_offer"], 0)
+BEGINS = dict.fromkeys(["header", "nack_entry", "flac", "opus", "tier_offer", "solo_entry"], 0)
 BEGINS |= dict.fromkeys(["timeline", "solicit", "ask"], 16)
-BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye", "sync"], 44) | {"report": 32}
+BEGINS |= dict.fromkeys(["announce", "song", "audio", "bye", "sync", "solo"], 44) | {"report": 32}
 TEXTS = {"announce": [limits.NAME_MAX], "song": [limits.TAG_MAX] * 3, "report": [limits.NAME_MAX]}
 TEXTS |= {"sync": [limits.NAME_MAX, limits.TAG_MAX]}
 
@@ -105,7 +106,7 @@ def test_texts_are_as_long_as_they_may_be(name):
 
 def test_every_table_is_compared():
     marked = set(re.findall(r"<!-- table: (\w+) -->", PAGE))
-    assert marked == set(STRUCTS) | {"solicit", "flac"} == set(BEGINS)
+    assert marked == set(STRUCTS) | {"solicit", "flac", "solo"} == set(BEGINS)
 
 
 @pytest.mark.parametrize("enum", [Kind, PlayState, SampleFormat, Codec, ByeReason, ListenerState, SyncPhase])
@@ -159,6 +160,14 @@ def test_the_bitmap_is_laid_out_as_the_page_says():
         entries.append((seq, run, tier, sum(1 << i for i in bits)))
         position += 8 + count
     assert entries == [(e.seq, e.run, e.tier, e.bitmap) for e in codec.decode(data).entries]
+
+
+def test_stretches_are_laid_out_as_the_page_says():
+    data = golden("solo")
+    (count,) = layout("solo").unpack_from(data, BEGINS["solo"])
+    entries = [layout("solo_entry").unpack_from(data, 45 + 20 * i) for i in range(count)]
+    assert entries == [(e.listener_id, e.first_frame, e.frames) for e in codec.decode(data).entries]
+    assert 45 + 20 * count == len(data)
 
 
 def test_the_example_is_the_golden_datagram():
