@@ -68,6 +68,7 @@ class DevicePlayout:
         self._entry = MediaFrame(0)
         self._record: Timeline | None = None
         self._running = False
+        self._thrown_out = False
         self._muted_from: MediaFrame | None = None
         self._rendered_at: LocalNs | None = None
         self.cursor: MediaFrame | None = None
@@ -116,8 +117,9 @@ class DevicePlayout:
         return self._fader.gap_frames
 
     def note_underrun(self) -> None:
-        """Enter anew at the right position: the device has played silence that nobody rendered."""
+        """Enter anew at the right position, a hard resync: the device has played silence that nobody rendered."""
         self.underruns += 1
+        self._thrown_out = True
         self._running = False
 
     def render(self, first: DacFrame, frames: int) -> Frames:
@@ -218,6 +220,8 @@ class DevicePlayout:
         self._entered = MediaFrame(int(position))
         self._fader.restart(1.0)
         self._running = True
+        self.hard_resyncs += self._thrown_out
+        self._thrown_out = False
         return skipped
 
     def _pull(self, record: Timeline, frames: int, ratio: float) -> Frames:

@@ -185,6 +185,7 @@ def test_an_underrun_is_entered_anew_at_the_right_place(room):
     assert np.abs(out[2 * FADE :] - tone(position[2 * FADE :])).max() < 1e-3
     assert np.abs(out[:5]).max() < 0.01
     assert it.playout.underruns == 1
+    assert it.playout.hard_resyncs == 1
 
 
 @pytest.mark.parametrize("jump_ns", [30 * NS_PER_MS, -30 * NS_PER_MS])
