@@ -69,7 +69,7 @@ def test_a_card_over_a_network_that_loses_and_jitters(make_scenario):
 def test_after_a_stall_a_card_is_right_again_at_once(make_scenario):
     stream = Stream(channels=2, sample="f32", songs_s=(25.0,))
     fault = Fault(kind="stall", at_s=12.0, for_s=3.0)
-    limits = LIMITS | {"underruns_max": 1}
+    limits = LIMITS | {"underruns_max": 1, "hard_resyncs_max": 1}
     scenario = make_scenario(stream=stream, listeners=(card("room", 50.0),), faults=(fault,), **limits)
     result = run_scenario(scenario, 1)
     assert not result.violations
