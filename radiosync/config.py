@@ -69,6 +69,8 @@ class RadioSyncConfig(_Section):
     # 0.01 ms is the least difference between two ears that anybody hears; a second is no longer the same music.
     sync_tolerance: float = _key(2.0, Number(0.01, 1000, "ms"))
     resync_threshold: float = _key(5.0, Number(0.1, 5000, "ms"))
+    underrun_policy: str = _key("mute", Choice("mute", "pause"))
+    underrun_share: float = _key(0.5, Number(0, 1, "share of the listeners"))
     slow_client_timeout: float = _key(30.0, Number(1, 3600, "s"))
     enable_compression: bool = _key(True, Flag())
     adaptive_quality: bool = _key(True, Flag())

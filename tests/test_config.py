@@ -89,7 +89,7 @@ def test_default_file_says_every_key_with_its_range() -> None:
                 assert f"{rule.low:.16g} to {rule.high:.16g}" in comment, f"{name}.{key.name}: range"
 
 
-def test_the_thirteen_keys_of_radio_sync() -> None:
+def test_the_keys_of_radio_sync() -> None:
     assert [key.name for key in fields(RadioSyncConfig)] == [
         "buffer_duration",
         "buffer_max",
@@ -100,6 +100,8 @@ def test_the_thirteen_keys_of_radio_sync() -> None:
         "ping_interval",
         "sync_tolerance",
         "resync_threshold",
+        "underrun_policy",
+        "underrun_share",
         "slow_client_timeout",
         "enable_compression",
         "adaptive_quality",

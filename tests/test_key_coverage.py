@@ -25,6 +25,8 @@ KEYS = {
     "radio_sync.ping_interval": f"{LISTENER}::test_ping_interval_is_the_time_between_clock_exchanges",
     "radio_sync.sync_tolerance": f"{LISTENER}::test_sync_tolerance_is_what_counts_as_in_sync",
     "radio_sync.resync_threshold": f"{DRIVERS}::test_a_device_is_told_of_resync_threshold_and_the_listener_s_keys",
+    "radio_sync.underrun_policy": "host/test_stall.py::test_everybody_pauses_and_goes_on_only_if_that_is_the_policy",
+    "radio_sync.underrun_share": "host/test_stall.py::test_underrun_share_is_how_many_must_be_low",
     "radio_sync.slow_client_timeout": (
         "host/test_slow_listeners.py::test_who_stays_silent_is_forgotten_after_the_configured_time"
     ),
@@ -90,6 +92,11 @@ LIMITS = {
     "host.pacer:DATAGRAMS_PER_S_MAX": "host/test_pacer.py::test_no_format_exceeds_what_a_listener_takes_in",
     "host.pacer:GATHER_NS_MAX": "host/test_pacer.py::test_gathering_is_bounded",
     "host.sender:SYMBOLS_PER_NACK_MAX": "host/test_session.py::test_one_nack_makes_a_bounded_amount_of_work",
+    "host.stall:LOOK_NS_MAX": "host/test_stall.py::test_a_late_source_and_a_host_that_stood_still_are_the_host_s_fault",
+    "host.stall:PAUSES_MAX": "host/test_stall.py::test_one_pause_a_minute_and_three_in_ten_minutes",
+    "host.stall:PAUSE_NS_MAX": "host/test_stall.py::test_no_pause_is_longer_than_ten_seconds",
+    "host.stall:PROBATION_NS_MAX": "host/test_stall.py::test_two_stalls_are_probation_which_doubles",
+    "host.stall:STALLS_MAX": "host/test_stall.py::test_two_stalls_are_probation_which_doubles",
     "listener.arrival:APART_NS_MAX": "listener/test_arrival.py::test_across_a_long_silence_nothing_is_compared",
     "listener.arrival:JITTER_NS_MAX": "listener/test_arrival.py::test_what_a_liar_sends_stays_within_bounds",
     "listener.discovery:NONCES_MAX": "listener/test_discovery.py::test_old_questions_are_forgotten",

@@ -53,6 +53,8 @@ class ListenerStatus(BaseModel):
     up_ms: float
     echo_ms: float
     sync_error_ns: int
+    out_of_sync: bool
+    probation_s: Annotated[float, Field(description="how long nobody pauses for it, since it has run dry too often")]
     rate_ppm: float
     buffer_s: float
     jitter_ms: float
@@ -72,6 +74,8 @@ class Status(BaseModel):
     buffered_s: float
     buffer_target_s: float
     buffer_reason: str
+    waiting_for: Annotated[list[str], Field(description="whom everybody pauses for, by radio_sync.underrun_policy")]
+    waiting_s: Annotated[float | None, Field(description="when music is to be heard again at the latest")]
     queue: list[str]
     current: int | None
     listeners: list[ListenerStatus]

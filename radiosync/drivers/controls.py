@@ -101,6 +101,7 @@ class Controls:
         session = self._session
         heard = session.song(now)
         preparing = session.transport.preparation is not None
+        hold = session.stall.policy.hold
         known = None if heard is None else heard[0].song
         names, current = self._source.queue(known.song_id if known is not None else 0)
         return {
@@ -117,6 +118,8 @@ class Controls:
             "buffered_s": round(session.buffered_ns(now) / 1e9, 3),
             "buffer_target_s": round(session.buffer.depth.depth_ns / 1e9, 3),
             "buffer_reason": session.buffer.depth.reason,
+            "waiting_for": [] if hold is None else [report.name for report in hold.blockers.values()],
+            "waiting_s": None if hold is None else round(max(0, hold.until - now) / 1e9, 3),
             "queue": names,
             "current": current,
             "listeners": [listener_values(session, row, now) for row in session.listeners],
@@ -137,6 +140,8 @@ def listener_values(session: HostSession, row: ListenerRow, now: HostNs) -> dict
         "up_ms": round(row.report.up_ns / 1e6, 3),
         "echo_ms": round(row.echo_ns / 1e6, 3),
         "sync_error_ns": row.report.sync_error_ns,
+        "out_of_sync": session.watch.out_of_sync(row.address),
+        "probation_s": round(session.stall.policy.probation_ns(row.report.listener_id, now) / 1e9, 3),
         "rate_ppm": round(row.report.rate_ppb / 1e3, 3),
         "buffer_s": row.report.buffer_ms / 1e3,
         "jitter_ms": row.report.jitter_us / 1e3,

@@ -54,6 +54,46 @@ class SyncGo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerMuted:
+    """A listener has run dry and keeps silent, or is heard again."""
+
+    name: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerOutOfSync:
+    """A listener's sync error has stayed beyond `sync_tolerance`, or is back within it."""
+
+    name: str
+    out_of_sync: bool
+    error_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPaused:
+    """Everybody pauses, `seconds` at most, for those who run dry."""
+
+    names: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupResumed:
+    """Everybody goes on; `left_behind` are not waited for any more."""
+
+    left_behind: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbationBegan:
+    """A listener has stalled too often: nobody pauses for it for so long."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResyncOrdered:
     """Everybody was ordered to enter anew where they should be."""
 
@@ -81,6 +121,11 @@ HostEvent = (
     | SongStarted
     | SourceLate
     | SyncGo
+    | ListenerMuted
+    | ListenerOutOfSync
+    | GroupPaused
+    | GroupResumed
+    | ProbationBegan
     | ResyncOrdered
     | BufferChanged
     | Finished

@@ -26,28 +26,27 @@ from radiosync.host.events import (
     SourceLate,
     SyncGo,
 )
-from radiosync.host.listeners import Cookies, ListenerTable, Status
+from radiosync.host.listeners import Cookies, ListenerTable
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.resync import Resyncs
 from radiosync.host.sender import Datagram, Sender
+from radiosync.host.stall import StallGuard
 from radiosync.host.transport import Transport
 from radiosync.host.watch import ListenerWatch
 from radiosync.repair.respond import Address
 from radiosync.timeline import PlayState
-from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame, ns_from_frames
+from radiosync.units import NS_PER_MS, HostNs, MediaFrame, ns_from_frames
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
     Bye,
     ByeReason,
     Leave,
-    ListenerState,
     Nack,
     Report,
     Solicit,
 )
 
 HOUSEKEEPING_NS = 100 * NS_PER_MS
-END_LINGER_NS = 3 * NS_PER_S  # how long a listener that plays late, or lost its reports, can hold up the end
 LATE_LEAD_NS = 200 * NS_PER_MS  # a chunk needs this long to reach everybody
 
 
@@ -95,10 +94,11 @@ class HostSession:
             session=self.session, format=audio, control_port=control_port, clock_port=clock_port, host_name=name
         )
         self.announcer = Announcer(facts, now)
-        self.resyncs = Resyncs()
+        self.resyncs = Resyncs(sync.resync_ns)
+        self.stall = StallGuard(sync, self.sender, self.transport, rate, live=live)
         self._urgent: deque[Datagram] = deque(maxlen=256)  # answers; a flood of questions pushes out the oldest
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
-        self._watch = ListenerWatch(self.listeners)
+        self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
@@ -142,11 +142,12 @@ class HostSession:
         changed = self.transport.pause(self._delay_ns(now), now, state=state)
         if changed:
             self.announcer.hurry(now)
-        return changed
+        return self.stall.policy.override() or changed
 
     def resume(self, now: HostNs) -> bool:
         """Go on where playing was stopped; say whether anything changed."""
         self._sync_at = now
+        self.stall.policy.override()
         return self.transport.resume(now)
 
     def resync(self, now: HostNs, *, reason: str = "ordered") -> str | None:
@@ -199,14 +200,19 @@ class HostSession:
             self._events.append(changed)
             self.announcer.hurry(now)
         self._watch_listeners(now)
+        for decided in self.stall.update(self.listeners, self.final_frame, self.counters.source_gaps, now):
+            self._events.append(decided)
+            self.announcer.hurry(now)
+        if (reason := self.resyncs.needed(self.listeners, now)) is not None:
+            self.resync(now, reason=reason)
         song = (
             self.announcer.song_started(self.transport.due_frame(now)) if self.transport.log.at(now).playing else None
         )
         if song is not None:
             self._events.append(SongStarted(song=song))
-        if not self.finished and self._all_played(now):
-            self.finished = True
-            self._events.append(Finished())
+        if not self.finished and self.final_frame is not None and self.transport.preparation is None:
+            self.finished = self.watch.all_played(self.transport, self.final_frame, self.format.rate, now)
+            self._events.extend([Finished()] if self.finished else [])
 
     # --- out -----------------------------------------------------------------------------------------------------
 
@@ -361,8 +367,8 @@ class HostSession:
             self._events.append(ListenerJoined(name=report.name, address=source))
 
     def _watch_listeners(self, now: HostNs) -> None:
-        self._events.extend(self._watch.look(now))
-        for address in self._watch.silent(now):
+        self._events.extend(self.watch.look(now))
+        for address in self.watch.silent(now):
             self._forget(address, timed_out=True)
 
     def _forget(self, address: Address, *, timed_out: bool) -> None:
@@ -371,20 +377,7 @@ class HostSession:
             self._events.append(ListenerLeft(name=row.report.name, timed_out=timed_out))
         self.listeners.remove(address)
         self.sender.forget_listener(address)
-        self._watch.forget(address)
-
-    def _all_played(self, now: HostNs) -> bool:
-        if self.final_frame is None or self.transport.preparation is not None:
-            return False
-        record = self.transport.newest
-        end_at = record.play_at(self.final_frame, self.format.rate) if record.playing else record.effective_at
-        if now < end_at or (not record.playing and record.media_frame < self.final_frame):
-            return False
-        waiting = any(
-            row.report.state == ListenerState.PLAYING and self.listeners.status(row, now) is not Status.TIMEOUT
-            for row in self.listeners
-        )
-        return not waiting or now >= end_at + END_LINGER_NS
+        self.watch.forget(address)
 
     def _everywhere(self, datagram: Datagram) -> Iterator[Datagram]:
         """Give out a datagram, and copies for the groups of the lower tiers if it is for all."""

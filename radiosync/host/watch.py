@@ -1,12 +1,17 @@
-"""Watches the listeners: who has left, who has become slow or silent; what changes is told as an event."""
+"""Watches the listeners: who has left, who is slow, silent, muted or out of sync; what changes is told as an event."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from radiosync.host.events import HostEvent, ListenerStatusChanged
+from radiosync.host.events import HostEvent, ListenerMuted, ListenerOutOfSync, ListenerStatusChanged
 from radiosync.host.listeners import ListenerRow, ListenerTable, Status
+from radiosync.host.transport import Transport
 from radiosync.repair.respond import Address
-from radiosync.units import HostNs
+from radiosync.units import NS_PER_S, HostNs, MediaFrame
+from radiosync.wire.messages import ListenerState, Report
+
+ALARM_NS = 3 * NS_PER_S  # three reports in a row: the listener itself tells its person after a second
+END_LINGER_NS = 3 * NS_PER_S  # how long a listener that plays late, or lost its reports, can hold up the end
 
 
 @dataclass(slots=True)
@@ -14,13 +19,18 @@ class _Seen:
     """What was last told of a listener."""
 
     status: Status = Status.ACTIVE
+    muted: bool = False
+    out_of_sync: bool = False
+    changing_since: HostNs | None = None
+    """Since when its error is on the other side of the tolerance."""
 
 
 class ListenerWatch:
     """Notices what changes about the listeners of a table; it remembers no more than the table holds."""
 
-    def __init__(self, table: ListenerTable) -> None:
+    def __init__(self, table: ListenerTable, tolerance_ns: int) -> None:
         self._table = table
+        self._tolerance_ns = tolerance_ns
         self._seen: dict[Address, _Seen] = {}
 
     def look(self, now: HostNs) -> Iterator[HostEvent]:
@@ -28,6 +38,7 @@ class ListenerWatch:
         for row in self._table:
             seen = self._seen.setdefault(row.address, _Seen())
             yield from self._status(row, seen, now)
+            yield from self._sync(row, seen, now)
 
     def silent(self, now: HostNs) -> list[Address]:
         """Return who has been silent for so long that it is to be forgotten."""
@@ -37,8 +48,46 @@ class ListenerWatch:
         """Forget a listener."""
         self._seen.pop(address, None)
 
+    def out_of_sync(self, address: Address) -> bool:
+        """Say whether a listener is out of sync."""
+        seen = self._seen.get(address)
+        return seen is not None and seen.out_of_sync
+
+    def all_played(self, transport: Transport, final_frame: MediaFrame, rate: int, now: HostNs) -> bool:
+        """Say whether the last frame has been played, by everybody who still plays."""
+        record = transport.newest
+        end_at = record.play_at(final_frame, rate) if record.playing else record.effective_at
+        if now < end_at or (not record.playing and record.media_frame < final_frame):
+            return False
+        waiting = any(
+            row.report.state is ListenerState.PLAYING and self._table.status(row, now) is not Status.TIMEOUT
+            for row in self._table
+        )
+        return not waiting or now >= end_at + END_LINGER_NS
+
     def _status(self, row: ListenerRow, seen: _Seen, now: HostNs) -> Iterator[HostEvent]:
         status = self._table.status(row, now)
         if status is not seen.status:
             seen.status = status
             yield ListenerStatusChanged(name=row.report.name, status=status)
+        muted = row.report.state is ListenerState.MUTED
+        if muted is not seen.muted:
+            seen.muted = muted
+            yield ListenerMuted(name=row.report.name, muted=muted)
+
+    def _sync(self, row: ListenerRow, seen: _Seen, now: HostNs) -> Iterator[HostEvent]:
+        """Tell of an error that has stayed beyond the tolerance, or within it, for `ALARM_NS`."""
+        error_ns = row.report.sync_error_ns
+        beyond = steered(row.report) and abs(error_ns) > self._tolerance_ns
+        if beyond is seen.out_of_sync:
+            seen.changing_since = None
+            return
+        seen.changing_since = seen.changing_since or now
+        if now - seen.changing_since >= ALARM_NS:
+            seen.out_of_sync, seen.changing_since = beyond, None
+            yield ListenerOutOfSync(name=row.report.name, out_of_sync=beyond, error_ns=error_ns)
+
+
+def steered(report: Report) -> bool:
+    """Say whether a listener plays through a device that it steers: a file that is written late is not out of sync."""
+    return report.state is ListenerState.PLAYING and report.lead_ms > 0

@@ -67,6 +67,18 @@ def host_line(event: host.HostEvent) -> str:
             return (
                 f"  starting in {event.sync.delay_ns / NS_PER_MS:.0f} ms: {event.reason}{slowest} ({latency_ms:.1f} ms)"
             )
+        case host.ListenerMuted():
+            return f"  {event.name} {'has run dry and is muted' if event.muted else 'is heard again'}"
+        case host.ListenerOutOfSync():
+            error_ms = event.error_ns / NS_PER_MS
+            return f"  {event.name} is {f'out of sync by {error_ms:+.1f} ms' if event.out_of_sync else 'in sync again'}"
+        case host.GroupPaused():
+            return f"  everybody pauses, up to {event.seconds:.0f} s, for who runs dry: {', '.join(event.names)}"
+        case host.GroupResumed():
+            left = f" without {', '.join(event.left_behind)}" if event.left_behind else ""
+            return f"  everybody goes on{left}"
+        case host.ProbationBegan():
+            return f"  {event.name} has run dry again: nobody pauses for it for {event.seconds / 60:.0f} min"
         case host.ResyncOrdered():
             return f"  everybody resyncs: {event.reason}"
         case host.BufferChanged() if event.depth_ns == event.before_ns:

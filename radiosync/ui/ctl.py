@@ -62,10 +62,15 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         tags = song_line(song["title"], song["artist"], song["album"])
         lines = [f"{status['state']}: {tags}, {_time(song['position_s'])}{duration}"]
     lines.append(f"  buffer {status['buffer_target_s']:.2g} s: {status['buffer_reason']}")
+    if status["waiting_for"]:
+        lines.append(f"  waiting for {', '.join(status['waiting_for'])}, up to {status['waiting_s']:.0f} s more")
     for row in status["listeners"]:
+        notes = ", out of sync" if row["out_of_sync"] else ""
+        if row["probation_s"]:
+            notes += f", not waited for during {row['probation_s']:.0f} s more"
         lines.append(
             f"  {row['name']:<16} {row['status']:<8} {row['state']:<10} latency {row['latency_ms']:.1f} ms, "
-            f"sync error {row['sync_error_ns'] / 1000:+.0f} µs, {row['buffer_s']:.0f} s buffered"
+            f"sync error {row['sync_error_ns'] / 1000:+.0f} µs, {row['buffer_s']:.0f} s buffered{notes}"
         )
     return lines
 

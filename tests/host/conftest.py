@@ -64,11 +64,12 @@ class Driven:
     fed: int = 0
     here: dict = field(default_factory=dict)
     """What each listener says of itself once a second."""
+    live: bool = False
 
     def __post_init__(self):
         self.now = NOW
         self.session = HostSession(
-            self.config, MONO, rng=Random(1), now=self.now, control_port=1, clock_port=2, name="den"
+            self.config, MONO, rng=Random(1), now=self.now, control_port=1, clock_port=2, name="den", live=self.live
         )
 
     def tick(self):
@@ -120,7 +121,7 @@ class Driven:
 
 @pytest.fixture(scope="session")
 def driven():
-    return lambda **keys: Driven(Config.load(None, keys))
+    return lambda live=False, **keys: Driven(Config.load(None, keys), live=live)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,8 @@ from radiosync.host.events import (
 )
 from radiosync.host.listeners import Status
 from radiosync.host.pacer import START_FACTOR, STEADY_SPEED
-from radiosync.host.session import END_LINGER_NS, LATE_LEAD_NS, HostSession
+from radiosync.host.session import LATE_LEAD_NS, HostSession
+from radiosync.host.watch import END_LINGER_NS
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, ns_from_frames
 from radiosync.wire.codec import SOLICIT_BYTES, decode, encode
