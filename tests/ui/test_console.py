@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from radiosync.host import events as host
+from radiosync.listener.events import MuteChanged
 from radiosync.ui import console
 
 
@@ -60,3 +62,26 @@ def test_what_libraries_print_is_kept_from_standard_error(closed: bool) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
     assert done.stderr.decode() == ("" if closed else "ours – and nobody else’s\n")
+
+
+def test_who_blocks_and_why_is_said() -> None:
+    said = [
+        console.host_line(event)
+        for event in (
+            host.ListenerMuted(name="kitchen", muted=True),
+            host.GroupPaused(names=("kitchen", "cellar"), seconds=10.0),
+            host.GroupResumed(left_behind=("cellar",)),
+            host.ProbationBegan(name="cellar", seconds=300.0),
+            host.ListenerOutOfSync(name="attic", out_of_sync=True, error_ns=-4_200_000),
+            host.ResyncOrdered(reason="attic and den are 6.0 ms apart"),
+        )
+    ]
+    assert said == [
+        "  kitchen has run dry and is muted",
+        "  everybody pauses, up to 10 s, for who runs dry: kitchen, cellar",
+        "  everybody goes on without cellar",
+        "  cellar has run dry again: nobody pauses for it for 5 min",
+        "  attic is out of sync by -4.2 ms",
+        "  everybody resyncs: attic and den are 6.0 ms apart",
+    ]
+    assert "muted" in console.listener_line(MuteChanged(muted=True))
