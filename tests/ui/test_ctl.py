@@ -20,6 +20,8 @@ ROW: dict[str, Any] = {
 STATUS: dict[str, Any] = {
     "state": "paused",
     "song": None,
+    "buffer_target_s": 45.0,
+    "buffer_reason": "as configured",
     "waiting_for": [],
     "waiting_s": None,
     "listeners": [ROW],
@@ -38,13 +40,13 @@ def test_whom_everybody_waits_for_is_said(answers: dict[str, Any]) -> None:
     assert not any("waiting" in line for line in ctl.run_ctl("status", None, None, as_json=False))
     answers |= {"waiting_for": ["kitchen", "cellar"], "waiting_s": 6.4}
     lines = ctl.run_ctl("status", None, None, as_json=False)
-    assert lines[1] == "  waiting for kitchen, cellar, up to 6 s more"
+    assert lines[2] == "  waiting for kitchen, cellar, up to 6 s more"
 
 
 def test_who_is_out_of_sync_or_on_probation_is_said(answers: dict[str, Any]) -> None:
     answers["listeners"] = [ROW | {"out_of_sync": True, "probation_s": 240.0}]
     lines = ctl.run_ctl("status", None, None, as_json=False)
-    assert lines[1].endswith("0 s buffered, out of sync, not waited for during 240 s more")
+    assert lines[2].endswith("0 s buffered, out of sync, not waited for during 240 s more")
 
 
 def test_a_refused_order_is_an_error_with_the_reason(answers: dict[str, Any]) -> None:
