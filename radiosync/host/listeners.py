@@ -113,13 +113,6 @@ class ListenerTable:
         """Forget a listener."""
         self._rows.pop(address, None)
 
-    def expire(self, now: HostNs) -> list[Address]:
-        """Forget the listeners that have been silent too long, and return their addresses."""
-        gone = [a for a, row in self._rows.items() if now - row.last_heard_at > self.forget_ns]
-        for address in gone:
-            del self._rows[address]
-        return gone
-
 
 class Cookies:
     """Proofs of address: who returns one has received what was sent to its address (RFC 9000 section 8.1).

@@ -131,7 +131,10 @@ class Transport:
             self._record(state, prepared.target_frame, prepared.epoch, at)
             return True
         if not self.newest.playing:
-            return False
+            if state is self.newest.state or state is PlayState.PAUSED:
+                return False
+            self._record(state, self.newest.media_frame, self.newest.epoch, at)  # a stop while paused
+            return True
         self._record(state, self.newest.frame_at(at, self._rate), self.newest.epoch, at)
         return True
 

@@ -130,6 +130,15 @@ def test_a_pause_stops_everybody_at_one_frame(playing):
     assert playing.newest == record
 
 
+def test_a_stop_while_paused_is_a_stop(playing):
+    playing.pause(0, after(5_000))
+    frame = playing.newest.media_frame
+    assert playing.pause(0, after(6_000), state=PlayState.STOPPED)
+    assert (playing.newest.state, playing.newest.media_frame) == (PlayState.STOPPED, frame)
+    assert not playing.pause(0, after(7_000), state=PlayState.STOPPED)
+    assert not playing.pause(0, after(7_000)), "what is stopped is not paused"
+
+
 def test_it_goes_on_where_it_was_paused(playing):
     playing.pause(300 * NS_PER_MS, after(5_000))
     paused = playing.newest
