@@ -180,6 +180,41 @@ def demo(
 
 
 @app.command()
+def calibrate(
+    recording: Annotated[
+        Path | None, typer.Option(help="tell what this sound file says, which was recorded while the last one played")
+    ] = None,
+    input: Annotated[
+        str | None, typer.Option(help="record by device or device:NAME-OR-NUMBER meanwhile, and tell at the end")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="how often each listener is heard; 2 to 8")] = 4,
+    plan: Annotated[Path | None, typer.Option(help="the file that says who played when")] = None,
+    group: GroupOption = None,
+    port: PortOption = None,
+    interface: InterfaceOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Play a test sound on each listener in turn, and tell from a recording which --offset-ms each one needs."""
+    from radiosync.drivers.calibration import default_plan_path  # noqa: PLC0415
+    from radiosync.drivers.capture_source import is_capture  # noqa: PLC0415
+    from radiosync.ui.calibrate import analyse_recording, run_calibration  # noqa: PLC0415
+
+    plan_path = plan or default_plan_path()
+    if recording is not None and input is not None:
+        raise ConfigError("--recording and --input: a recording is there or is made; give one of them")
+    if input is not None and not is_capture(input):
+        raise ConfigError(f"--input {input}: must be device or device:NAME-OR-NUMBER; see radiosync devices")
+    if recording is not None:
+        good = analyse_recording(recording, plan_path, console.say)
+    else:
+        settings = Config.load(config, {"network.group": group, "network.port": port, "network.interface": interface})
+        place = find_interface(settings.network.interface, settings.network.group)
+        good = run_calibration(settings, place, _host_name(), rounds, plan_path, input, console.say)
+    if not good:
+        raise typer.Exit(1)
+
+
+@app.command()
 def devices() -> None:
     """List the sound devices that can play, and those that can capture."""
     from radiosync.drivers.portaudio import Direction, list_devices, load_portaudio  # noqa: PLC0415

@@ -32,7 +32,7 @@ TURN_S = 2.0  # the sweep and what a large room leaves of it
 SWEEP_AT_S = 0.1  # within a turn: the others have long faded out
 LEAD_S = 5.0  # of silence: for devices to settle, and for a person to start recording
 TAIL_S = 1.0
-ROUNDS_MIN, ROUNDS_MAX = 2, 16  # one can't be told from chance, and shows no recorder's rate
+ROUNDS_MIN, ROUNDS_MAX = 2, 8  # one can't be told from chance, and shows no recorder's rate
 LISTENERS_MAX = 32  # five minutes in four rounds: nobody holds a telephone still for longer
 NYQUIST_SHARE = 0.45  # of the rate: what a sweep may hold
 

@@ -35,7 +35,16 @@ STATS_NS = NS_PER_S
 class HostDriver:
     """Everything of a host that touches the machine."""
 
-    def __init__(self, config: Config, source: Source, interface: Interface, name: str, stats: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        interface: Interface,
+        name: str,
+        stats: Path | None,
+        *,
+        heeds_keys: bool = True,
+    ) -> None:
         network = config.network
         self._groups = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
         self._config = config
@@ -72,15 +81,23 @@ class HostDriver:
                 self._control_thread = ControlThread(self._controls, config.host.control, network.control_port)
             except NetworkError as error:  # the music is more important
                 self.control_error = error
-        self.keys = Keys()
+        self.keys = Keys(wanted=heeds_keys)
         if self.keys.active:
             self._waiter.watch(self.keys)
         self._last_start: dict[str, Any] | None = None
         self.clock_requests = 0
         self.clock_rejected = 0
 
-    def run(self, on_event: Callable[[HostEvent], None], duration_ns: int | None) -> None:
-        """Run until the music has ended, a signal comes or `duration_ns` have passed."""
+    def run(
+        self,
+        on_event: Callable[[HostEvent], None],
+        duration_ns: int | None,
+        each_turn: Callable[[HostNs], None] | None = None,
+    ) -> None:
+        """Run until the music has ended, a signal comes or `duration_ns` have passed.
+
+        `each_turn` is called at least ten times a second, in this thread.
+        """
         began = self._clock.now()
         reason = ByeReason.STOPPED
         try:
@@ -89,6 +106,8 @@ class HostDriver:
                 if duration_ns is not None and now - began >= duration_ns:
                     break
                 self._turn(now, on_event)
+                if each_turn is not None:
+                    each_turn(now)
                 if self._quit(now):
                     break
                 if self.session.finished:

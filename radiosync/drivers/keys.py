@@ -21,11 +21,13 @@ QUIT = b"q"
 
 
 class Keys:
-    """Reads single keys from a terminal, which it gives back as it was; nothing where there is none."""
+    """Reads single keys from a terminal, which it gives back as it was; nothing where there is or should be none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wanted: bool = True) -> None:
         self._descriptor: int | None = None
         self._old: list[Any] | None = None
+        if not wanted:
+            return
         try:
             import termios  # noqa: PLC0415  # Unix only
             import tty  # noqa: PLC0415

@@ -6,6 +6,7 @@ was playing goes on, so that a skip is a cut and not a hole.  Pausing needs no p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import gcd
 
 from radiosync.host.coordinator import (
@@ -167,6 +168,11 @@ class Transport:
         self._record(newest.state, frame, newest.epoch, newest.play_at(frame, self._rate))
         self.begin_frame = begin_frame
         return True
+
+    def wait_anew(self, now: HostNs) -> None:
+        """Wait for listeners from now on, as long as ever, where a start is being prepared that had nothing to play."""
+        if self.preparation is not None:
+            self.preparation = replace(self.preparation, began_at=now)
 
     def begin_epoch(self, frame: MediaFrame, now: HostNs) -> None:
         """Go on at `frame`, which nobody has used, in a new epoch: at once if something plays, else when resumed."""

@@ -56,3 +56,8 @@ def test_without_a_terminal_there_are_no_keys(monkeypatch, tmp_path):
         assert not keys.active
         assert keys.read() is None
         keys.close()
+
+
+def test_keys_that_are_not_wanted_leave_the_terminal_alone(monkeypatch):
+    monkeypatch.setattr("os.isatty", lambda descriptor: pytest.fail("it looked for a terminal"))
+    assert not Keys(wanted=False).active

@@ -247,3 +247,13 @@ def test_a_resync_does_not_come_before_the_start_that_was_ordered(playing):
     assert start.effective_at > START + LEAD_NS
     assert playing.resync(0, HostNs(START + LEAD_NS))
     assert playing.newest.effective_at == start.effective_at
+
+
+def test_a_start_that_had_nothing_to_play_can_wait_anew(kit):
+    transport = Transport(48_000, 0, kit.NOW)
+    later = kit.NOW + 60 * NS_PER_S
+    transport.wait_anew(later)
+    assert transport.preparation.began_at == later
+    transport.preparation = None
+    transport.wait_anew(later)
+    assert transport.preparation is None
