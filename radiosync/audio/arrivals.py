@@ -255,7 +255,7 @@ def _arrival(number: int, plan: Plan, turns: _Turns, delays: dict[int, float]) -
     elif not clear:
         fault = "not heard"
     elif 2 * len(clear) <= len(recorded):
-        fault = f"too much noise: heard in {len(clear)} of {len(recorded)} turns only"
+        fault = f"heard in {len(clear)} of {len(recorded)} turns only"
     elif spread_s > STEADY_S:
         fault = f"unsteady: its turns differ by {spread_s * 1000:.1f} ms"
     return Arrival(

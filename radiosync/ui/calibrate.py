@@ -196,7 +196,9 @@ def tell(calibration: Calibration, findings: Findings, say: Say) -> bool:
         now_ms = calibration.offsets_ms[number]
         change_ms = (reference_s - arrival.delay_s) * 1000
         cure = (
-            f"{now_ms + change_ms:.2f} instead of {now_ms:g}" if abs(change_ms) > SURE_MS else f"{now_ms:g}, as it is"
+            f"{round(now_ms + change_ms, 2) + 0.0:.2f} instead of {now_ms:g}"
+            if abs(change_ms) > SURE_MS
+            else f"{now_ms:g}, as it is"
         )
         after_ms, spread_ms = (arrival.delay_s - earliest_s) * 1000, arrival.spread_s * 1000
         figures = f"{after_ms:>+8.2f} ms  {spread_ms:>5.2f} ms  {arrival.snr_db:>9.0f} dB  {turns:>6}"

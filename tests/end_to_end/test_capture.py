@@ -3,8 +3,6 @@
 The card is the lab's: it hands over a file's samples by a crystal that is known to be off.
 """
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,28 +21,6 @@ PPM = 200.0  # ten frames a second: far more than any crystal, so that a few sec
 SECONDS = 12.0
 ATTEMPTS = 3  # a machine that is too busy loses frames, which the host says; then there is nothing to compare
 LIVE = Path(__file__).parents[2] / "configs" / "live-line-in.toml"
-
-
-@pytest.fixture(scope="module")
-def cards() -> ModuleType:
-    folder = Path(__file__).parents[2] / "tools" / "lab"
-    if sys.platform != "linux" or importlib.util.find_spec("sounddevice") is None:
-        pytest.skip("the virtual card is an ALSA plug-in")
-    sys.path.insert(0, str(folder))
-    import cards  # noqa: PLC0415
-    from lan import LabError  # noqa: PLC0415
-
-    try:
-        import sounddevice  # noqa: F401, PLC0415
-
-        cards.library("card")
-    except OSError:
-        pytest.skip("PortAudio is not installed")
-    except LabError as error:
-        pytest.skip(f"the virtual card can't be built: {error}")
-    if not cards.ALSA_CONF.exists():
-        pytest.skip(f"{cards.ALSA_CONF} is missing: ALSA is not installed")
-    return cards
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ import pytest
 from radiosync.audio.arrivals import Arrival, Findings
 from radiosync.audio.probe import make_plan
 from radiosync.drivers.calibration import Calibration
-from radiosync.ui.calibrate import _names, solos_of, tell
+from radiosync.host.listeners import Status
+from radiosync.ui.calibrate import GATHER_NS, PATIENCE_NS, CalibrationError, _names, _Player, solos_of, tell
+from radiosync.units import NS_PER_S
+from radiosync.wire.messages import ListenerState
 
 
 def arrival(delay_ms, fault=None):
@@ -37,6 +40,11 @@ def test_the_cure_is_added_to_what_each_has():
     assert "41 dB" in lines[1]
     assert "2.9 ms" in lines[4]
     assert "+12 ppm" in lines[4]
+
+
+def test_a_cure_that_rounds_to_nothing_is_nothing():
+    _, lines = told([arrival(5.0), arrival(12.001)], (0.0, 7.0))
+    assert lines[2].endswith("  0.00 instead of 7")
 
 
 def test_who_was_not_measured_is_named_and_leaves_the_others_theirs():
@@ -74,3 +82,54 @@ def test_two_of_one_name_are_told_apart():
         for i, name in enumerate(["den", "den", "loft"])
     ]
     assert _names(rows) == ("den", "den (10.0.0.1)", "loft")
+
+
+class Table(list):
+    """A listeners' table in which everybody is there."""
+
+    def status(self, row, now):
+        return Status.ACTIVE
+
+
+@pytest.fixture
+def gathering():
+    """A player whose session is a table alone; `began` says with whom it began, and when."""
+    player = object.__new__(_Player)
+    player._calibration = player._began_at = None
+    player._changed_at, player._ids = 0, set()
+    player._driver = SimpleNamespace(session=SimpleNamespace(listeners=Table()))
+    player.began = []
+    player._begin = lambda rows, now: player.began.append(([row.report.name for row in rows], now))
+    return player
+
+
+def listens(name, state=ListenerState.BUFFERING):
+    return SimpleNamespace(report=SimpleNamespace(name=name, listener_id=hash(name), state=state))
+
+
+def test_it_begins_when_nobody_has_come_for_a_while(gathering):
+    table = gathering._driver.session.listeners
+    table.append(listens("loft"))
+    gathering._gather(0)
+    table.append(listens("bath"))
+    gathering._gather(4 * NS_PER_S)
+    gathering._gather(4 * NS_PER_S + GATHER_NS)
+    assert not gathering.began
+    gathering._gather(4 * NS_PER_S + GATHER_NS + 1)
+    assert gathering.began == [(["bath", "loft"], 4 * NS_PER_S + GATHER_NS + 1)]
+
+
+def test_who_does_not_know_the_time_yet_is_waited_for_but_not_for_ever(gathering):
+    gathering._driver.session.listeners.append(listens("loft", ListenerState.SYNCING))
+    for at in (0, GATHER_NS + 1, 2 * GATHER_NS):
+        gathering._gather(at)
+    assert not gathering.began
+    gathering._gather(2 * GATHER_NS + 1)
+    assert gathering.began
+
+
+def test_where_nobody_listens_it_says_what_to_do(gathering):
+    gathering._gather(0)
+    gathering._gather(PATIENCE_NS)
+    with pytest.raises(CalibrationError, match="start radiosync listen"):
+        gathering._gather(PATIENCE_NS + 1)
