@@ -81,6 +81,11 @@ _OPUS_EXCESS = 1.06
 _WIRE_EXCESS = 1228 / 1090  # a datagram of 1200 bytes with its UDP and IP headers carries 1090 of a chunk
 
 
+def tier_name(tier: int) -> str:
+    """Return what to call the tier with this number; a newer host may have others."""
+    return Tier(tier).name.lower().replace("_", " ") if tier in set(Tier) else f"tier {tier}"
+
+
 def tiers_for(audio: AudioFormat, chunk_frames: int) -> tuple[Tier, ...]:
     """Return the tiers that are worth offering for chunks of this length, the best one first.
 

@@ -47,6 +47,7 @@ class ListenerStatus(BaseModel):
     address: str
     status: str
     state: str
+    tier: Annotated[int, Field(description="the quality it listens to; 0 is lossless")]
     latency_ms: float
     latency_samples_ms: list[float]
     down_ms: float

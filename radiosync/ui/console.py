@@ -5,7 +5,7 @@ import os
 import sys
 
 from radiosync.audio.format import AudioFormat
-from radiosync.audio.tiers import Tier
+from radiosync.audio.tiers import tier_name
 from radiosync.drivers.portaudio import Device, Direction
 from radiosync.host import events as host
 from radiosync.listener import events as listener
@@ -102,8 +102,7 @@ def listener_line(event: listener.ListenerEvent) -> str:
         case listener.StreamEnded():
             return "the stream has ended; waiting for the next"
         case listener.QualityChanged():
-            name = Tier(event.tier).name if event.tier in set(Tier) else f"tier {event.tier}"  # a newer host's
-            return f"quality: {name.lower().replace('_', ' ')} ({event.reason})"
+            return f"quality: {tier_name(event.tier)} ({event.reason})"
         case listener.SyncAlarmed():
             error_ms = event.error_ns / NS_PER_MS
             return f"warning: out of sync by {error_ms:+.1f} ms" if event.out_of_sync else "in sync again"

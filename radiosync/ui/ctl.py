@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from radiosync.audio.tiers import tier_name
 from radiosync.config import NetworkConfig
 from radiosync.errors import NetworkError, UserError
 from radiosync.ui.console import song_line
@@ -66,6 +67,8 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  waiting for {', '.join(status['waiting_for'])}, up to {status['waiting_s']:.0f} s more")
     for row in status["listeners"]:
         notes = ", out of sync" if row["out_of_sync"] else ""
+        if row["tier"]:
+            notes += f", {tier_name(row['tier'])}"
         if row["probation_s"]:
             notes += f", not waited for during {row['probation_s']:.0f} s more"
         lines.append(

@@ -11,6 +11,7 @@ ROW: dict[str, Any] = {
     "name": "kitchen",
     "status": "active",
     "state": "muted",
+    "tier": 0,
     "latency_ms": 1.0,
     "sync_error_ns": 3_000_000,
     "buffer_s": 0.4,
@@ -47,6 +48,13 @@ def test_who_is_out_of_sync_or_on_probation_is_said(answers: dict[str, Any]) -> 
     answers["listeners"] = [ROW | {"out_of_sync": True, "probation_s": 240.0}]
     lines = ctl.run_ctl("status", None, None, as_json=False)
     assert lines[2].endswith("0 s buffered, out of sync, not waited for during 240 s more")
+
+
+def test_who_listens_to_a_lower_quality_is_said(answers: dict[str, Any]) -> None:
+    answers["listeners"] = [ROW | {"tier": 2}, ROW | {"tier": 7}]
+    lines = ctl.run_ctl("status", None, None, as_json=False)
+    assert lines[2].endswith("0 s buffered, opus high")
+    assert lines[3].endswith("0 s buffered, tier 7")
 
 
 def test_a_refused_order_is_an_error_with_the_reason(answers: dict[str, Any]) -> None:
