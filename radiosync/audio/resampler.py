@@ -19,6 +19,11 @@ libsoxr's variable-rate engine (`vr=True`) does it, within limits that decide ho
 Measured with soxr 1.1.0 from 48 to 48 kHz: the position is right within 1e-5 frames from 100 Hz to 19 kHz, THD+N is
 -125 dB at 100, 997 and 15000 Hz, and stereo costs 0.7 % of a core (one of 2.5 GHz).  The fixed stage works in blocks,
 so that up to 25 ms of input are fetched ahead of the output.
+
+`tools/bench_resampler.py` measures it beside others at ±100 ppm (THD+N at 997 Hz and 15 kHz, part of a core): this one
+-126 and -126 dB, 0.70 %; libsamplerate's medium converter -141 and -123 dB, 0.58 %; its best one 1.8 %; straight lines
+-64 and -13 dB.  libsamplerate glides from ratio to ratio by a rule of its own, so that its position between two samples
+would have to be inferred, and it keeps the interpreter's lock while it works, in front of the audio callback.
 """
 
 import math
