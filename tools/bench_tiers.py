@@ -27,13 +27,12 @@ from radiosync.audio.format import AudioFormat, SampleFormat, Samples
 from radiosync.audio.tiers import POST_ROLL_NS, PRE_ROLL_NS, SNR_MIN_DB, Tier, encode_tier, nominal_kbps, rounded
 from radiosync.ui.tune import tune
 from radiosync.units import frames_from_ns
-from radiosync.wire.codec import AUDIO_OVERHEAD
+from radiosync.wire.codec import AUDIO_OVERHEAD, WIRE_OVERHEAD
 from radiosync.wire.limits import DATAGRAM_MAX
 
 SECONDS = 20.0
 TUNE_LATE_S = 0.13
 RMS = 0.2  # -14 dBFS
-UDP_IP_BYTES = 28
 EDGE_S = 0.005
 Floats = NDArray[np.float64]
 
@@ -65,7 +64,7 @@ def pieces(audio: AudioFormat) -> dict[str, Samples]:
 
 def wire_bytes(coded: int) -> int:
     """Return what a coded chunk takes of the network, headers included."""
-    return coded + (AUDIO_OVERHEAD + UDP_IP_BYTES) * -(-coded // (DATAGRAM_MAX - AUDIO_OVERHEAD))
+    return coded + WIRE_OVERHEAD * -(-coded // (DATAGRAM_MAX - AUDIO_OVERHEAD))
 
 
 def snr_db(pairs: list[tuple[Samples, Samples]]) -> float:

@@ -25,14 +25,13 @@ from radiosync.host.pacer import Pacer
 from radiosync.repair.respond import Address
 from radiosync.repair.symbols import Chunk, split
 from radiosync.units import NS_PER_S, HostNs, frames_from_ns, ns_from_frames
-from radiosync.wire.codec import AUDIO_OVERHEAD
+from radiosync.wire.codec import WIRE_OVERHEAD
 from radiosync.wire.messages import TierOffer
 
 HOLD_NS = 10 * NS_PER_S  # ten reports: longer than any network swallows all of them and still carries music
 ASKED_MAX = 4096  # chunks asked for and not made yet, over all tiers; what does not fit is asked for again
 ASKERS_MAX = 64  # of one chunk; beyond one it is multicast, so the rest gets it all the same
 RATE_CHUNKS = 16  # over which a tier's rate is averaged
-DATAGRAM_OVERHEAD = AUDIO_OVERHEAD + 8 + 20  # with UDP's header and IP's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +98,7 @@ class Lane:
     def note(self, chunk: Chunk, rate: int) -> None:
         """Keep a chunk that was made, and reckon the tier's rate from the last ones."""
         self.chunks[chunk.header.seq] = chunk
-        wire_bytes = sum(len(symbol) for symbol in chunk.symbols) + len(chunk.symbols) * DATAGRAM_OVERHEAD
+        wire_bytes = sum(len(symbol) for symbol in chunk.symbols) + len(chunk.symbols) * WIRE_OVERHEAD
         self._coded.append((wire_bytes, ns_from_frames(chunk.header.frames, rate)))
 
     @property

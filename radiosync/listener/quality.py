@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
-from radiosync.wire.codec import AUDIO_OVERHEAD
+from radiosync.wire.codec import WIRE_OVERHEAD
 from radiosync.wire.messages import Announce, Audio, TierOffer
 
 SLOT_NS = 250 * NS_PER_MS
@@ -37,7 +37,6 @@ CLIMB_NS = 20 * NS_PER_S  # from a step down to the first trial of a better tier
 CLIMB_NS_MAX = 600 * NS_PER_S
 NEXT_NS = 10 * NS_PER_S  # from one trial that went well to the next
 PROVEN_NS = 60 * NS_PER_S  # a tier that was left sooner after it was climbed to had not been worth it
-DATAGRAM_OVERHEAD = AUDIO_OVERHEAD + 8 + 20  # with UDP's header and IP's
 
 
 @dataclass(slots=True)
@@ -99,14 +98,14 @@ class QualityControl:
     def note(self, audio: Audio, *, new: bool) -> None:
         """Take in a symbol that has arrived; `new` if it had not been here."""
         chunk, payload_bytes = audio.chunk, len(audio.payload)
-        self._slot.wire_bytes += payload_bytes + DATAGRAM_OVERHEAD
+        self._slot.wire_bytes += payload_bytes + WIRE_OVERHEAD
         if new and chunk.tier == self.tier:
             self._slot.new_bytes += payload_bytes
         known = self._bytes_per_frame.get(chunk.tier)
         here = chunk.coded_bytes / chunk.frames
         self._bytes_per_frame[chunk.tier] = here if known is None else known + (here - known) / 64
         if chunk.tier == self.tier:
-            wire_bytes = chunk.coded_bytes + chunk.symbols * DATAGRAM_OVERHEAD
+            wire_bytes = chunk.coded_bytes + chunk.symbols * WIRE_OVERHEAD
             self._wire_kbps = wire_bytes * 8 * self.rate / chunk.frames / 1000
         end = chunk.first_frame + chunk.frames
         if not audio.repair and end > self._sent_frame:

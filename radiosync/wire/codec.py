@@ -39,6 +39,7 @@ from radiosync.wire.limits import (
     SOLOS_MAX,
     TAG_MAX,
     TIERS_MAX,
+    UDP_IP_BYTES,
 )
 from radiosync.wire.listener_codec import NACK_OVERHEAD, nack_entry_bytes
 from radiosync.wire.messages import (
@@ -74,6 +75,7 @@ __all__ = [
     "SOLOS_MAX",
     "SYMBOL_BYTES_MAX",
     "TAG_MAX",
+    "WIRE_OVERHEAD",
     "decode",
     "encode",
     "nack_entry_bytes",
@@ -88,6 +90,7 @@ _SYNC = struct.Struct("!B3xQqIIIH")
 _SOLO_ENTRY = struct.Struct("!QQI")
 
 AUDIO_OVERHEAD = HEADER.size + TIMELINE.size + _CHUNK.size
+WIRE_OVERHEAD = AUDIO_OVERHEAD + UDP_IP_BYTES  # of one symbol, as the network carries it
 SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
 
 _FLAG_REPAIR = 1
