@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "lab"))
 
+import bench
 import checks
 import files
 import noise
@@ -52,7 +54,7 @@ def run(tmp_path: Path) -> Path:
     start = {"slowest": "room2", "slowest_latency_ms": 501.0, "delay_ms": 700.0, "reason": "everybody is ready"}
     rows = [{"listeners": table, "last_start": start}, {"listeners": [], "last_start": start}]
     (tmp_path / "host.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    stats = [[{"sync_delay_ns": (500 - ms) * 1e6, "underruns": 0}] for ms in ROUND_TRIPS]
+    stats = [[{"sync_delay_ns": (500 - ms) * 1e6, "underruns": 0, "hard_resyncs": ms // 500}] for ms in ROUND_TRIPS]
     meta = {"stats": stats, "starts": [[1_000_000_000]] * 3, "play_at_zero": 3_000_000_000}
     (tmp_path / "run.json").write_text(json.dumps(meta))
     return tmp_path
@@ -63,8 +65,14 @@ EXPECT: dict[str, Any] = {
     "start_apart_us": 1000,
     "round_trip_ms": ROUND_TRIPS,
     "slowest": "room2",
+    "lag_median_us": 20,
     "lag_p99_us": 100,
+    "wander_sd_us": 20,
+    "said_true_us": 50,
+    "rate_excess_ppm": 20,
+    "back_in_sync_s": 5,
     "counted": {"underruns": 0},
+    "counted_exactly": {"hard_resyncs": [0, 0, 1]},
     "exact": [0],
     "lower_tier": [1],
 }
@@ -78,15 +86,19 @@ def report() -> dict[str, Any]:
             "different": 0,
             "silent": 0,
             "tiers": [0, 2, 0],
+            "error_us": {"n": 9, "sd": 3.0 + i},
+            "said_minus_true_us": {"n": 9, "p95": 12.0},
+            "rate_excess_ppm_max": 4.0,
+            "events": [{"what": "pause", "in_sync_again_s": 3.1}] if i == 1 else [],
         }
         for i in range(3)
     ]
-    return {"listeners": listeners, "lag_us": {"p99": 40.0}}
+    return {"listeners": listeners, "lag_us": {"median": 10.0, "p99": 40.0}}
 
 
 def test_what_is_as_expected_is_ok(run: Path) -> None:
     found = checks.judge(EXPECT, report(), run)
-    assert len(found) == 7 + 2 * len(ROUND_TRIPS)
+    assert len(found) == 13 + 2 * len(ROUND_TRIPS)
     assert [str(check) for check in found if not check.ok] == []
 
 
@@ -98,6 +110,13 @@ def test_what_is_as_expected_is_ok(run: Path) -> None:
         (("starts", 0, "error_at_first_us"), -900.0, "apart"),
         (("different",), 1, "listener 0 wrote"),
         (("silent",), 1, "listener 0 wrote"),
+        (("error_us", "sd"), 21.0, "wander"),
+        (("error_us",), {"n": 0}, "wander"),
+        (("said_minus_true_us", "p95"), 51.0, "said - true"),
+        (("said_minus_true_us",), {"n": 0}, "said - true"),
+        (("rate_excess_ppm_max",), 20.5, "rate excess"),
+        (("events",), [{"what": "pause", "in_sync_again_s": 5.1}], "in sync again"),
+        (("events",), [{"what": "pause", "in_sync_again_s": None}], "in sync again"),
     ],
 )
 def test_one_wrong_figure_is_named(run: Path, place: tuple[Any, ...], value: Any, named: str) -> None:
@@ -116,9 +135,30 @@ def test_one_wrong_figure_is_named(run: Path, place: tuple[Any, ...], value: Any
         ({"slowest": "room1"}, 1),
         ({"round_trip_ms": [100, 200, 500]}, 2),
         ({"lag_p99_us": 10}, 1),
+        ({"lag_median_us": 9}, 1),
         ({"counted": {"hard_resyncs": 0}}, 1),
+        ({"counted": {"jumps": 0}}, 1),
+        ({"counted_exactly": {"hard_resyncs": [0, 1, 1]}}, 1),
+        ({"counted_exactly": {"underruns": [0, 0, 1]}}, 1),
         ({"tempo": 3}, 1),
     ],
 )
 def test_other_wishes_are_not_met(run: Path, expect: dict[str, Any], count: int) -> None:
     assert sum(not check.ok for check in checks.judge(expect, report(), run)) == count
+
+
+def test_who_never_played_long_enough_has_no_rate_to_judge_but_somebody_must(run: Path) -> None:
+    some = report()
+    del some["listeners"][0]["rate_excess_ppm_max"]
+    assert all(check.ok for check in checks.judge({"rate_excess_ppm": 20}, some, run))
+    for values in some["listeners"]:
+        values.pop("rate_excess_ppm_max", None)
+    assert not any(check.ok for check in checks.judge({"rate_excess_ppm": 20}, some, run))
+
+
+def test_every_scenario_names_checks_that_there_are_and_each_card_is_held_to_its_rate(run: Path) -> None:
+    names = list(tomllib.loads((bench.HERE / "scenarios.toml").read_text())["scenario"])
+    for scenario in bench.scenarios(names, None, None):
+        assert ("rate_excess_ppm" in scenario.expect) == (scenario.output == "device")
+        known = {key: wanted for key, wanted in scenario.expect.items() if key not in {"exact", "lower_tier"}}
+        assert not [check for check in checks.judge(known, report(), run) if "there is no check" in check.name]

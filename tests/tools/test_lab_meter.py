@@ -114,7 +114,17 @@ def test_the_time_to_sync_is_counted_from_the_start(signal: np.ndarray) -> None:
 def test_what_the_program_says_is_compared_with_the_truth(signal: np.ndarray) -> None:
     judged = judge(signal, played(signal, error_ns=20_000))
     rows = [{"machine_ns": BEGIN_NS + k * 1_000_000_000, "sync_error_ns": 5_000, "rate_ppm": 3.0} for k in range(5)]
-    judged.meta["stats"] = [rows]
+    judged.meta |= {"stats": [rows], "starts": [[BEGIN_NS - 30_000_000_000]]}
     found = judged.report()["listeners"][0]
     assert found["said_minus_true_us"]["signed_median"] == pytest.approx(-15, abs=0.02)
     assert found["rate_excess_ppm_max"] == 3.0
+
+
+def test_the_rate_is_judged_once_the_start_is_over(signal: np.ndarray) -> None:
+    judged = judge(signal, played(signal))
+    begin = judged.meta["measure_from"]
+    rows = [{"machine_ns": begin + k * 10**8, "sync_error_ns": 0, "rate_ppm": 50.0 - 4 * k} for k in range(10)]
+    judged.meta |= {"stats": [rows], "starts": [[begin - 29_500_000_000]], "card_ppm": [-9.0]}
+    assert judged.report()["listeners"][0]["rate_excess_ppm_max"] == 21.0  # of the sixth row, half a second on
+    judged.meta["starts"][0].append(begin)
+    assert "rate_excess_ppm_max" not in judged.report()["listeners"][0]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ def scenarios(names: list[str], seconds: float | None, warm_up: float | None) ->
     options = {"seconds": seconds, "warm_up": warm_up}
     given = {key: value for key, value in options.items() if value is not None}
     chosen = names or [name for name in known if name not in LONG]
-    return [Scenario(**{"name": name} | table["defaults"] | known[name] | given) for name in chosen]
+    everywhere = table["defaults"].pop("expect")
+    found = [Scenario(**{"name": name} | table["defaults"] | known[name] | given) for name in chosen]
+    return [replace(one, expect=everywhere | one.expect) if one.output == "device" else one for one in found]
 
 
 def once(scenario: Scenario, system: System, folder: Path, *, keep: bool) -> bool:

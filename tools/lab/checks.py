@@ -7,8 +7,14 @@ round_trip_ms     of each listener; the host's table must have them within a ten
 slowest           the name that the order to start must give
 exact             the listeners whose files must be the signal, bit for bit and without silence
 lower_tier        the listeners that must have been sent a lower quality for a while, and must be back in the end
+lag_median_us     of all pairs
 lag_p99_us        of all pairs
-counted           of each listener at the end of the run, by the names of the statistics
+wander_sd_us      of each listener
+said_true_us      how far what each listener says of its error may be from the truth, in 95 of 100 rows
+rate_excess_ppm   by how much each correction may differ from what its card needs, from 30 s after its start on
+back_in_sync_s    how soon after the end of each event its listener must be within 100 µs again
+counted           of each listener at the end of the run, by the names of the statistics: at most so many
+counted_exactly   the same, one number for each listener
 """
 
 import json
@@ -67,18 +73,44 @@ def judge(expect: Json, report: Json, run: Path) -> list[Check]:
                     tiers = report["listeners"][i]["tiers"]
                     good = bool(tiers) and max(tiers) > 0 and tiers[-1] == 0
                     checks.append(Check(f"listener {i} had the tiers", tiers, "lower, and back to 0", good))
-            case "lag_p99_us":
-                checks.append(_most("lag, p99, µs", [report["lag_us"].get("p99")], wanted))
+            case "lag_median_us" | "lag_p99_us":
+                which = key.split("_")[1]
+                checks.append(_most(f"lag, {which}, µs", [report["lag_us"].get(which)], wanted))
+            case "wander_sd_us" | "said_true_us" | "rate_excess_ppm" | "back_in_sync_s":
+                checks.append(_of_each(key, report["listeners"], wanted))
             case "counted":
-                for name, most in wanted.items():
-                    checks.append(_most(name, [rows[-1].get(name) if rows else None for rows in meta["stats"]], most))
+                checks += [_most(name, _counted(meta, name), most) for name, most in wanted.items()]
+            case "counted_exactly":
+                for name, numbers in wanted.items():
+                    found = _counted(meta, name)
+                    checks.append(Check(name, found, f"exactly {numbers}", found == numbers))
             case other:
                 checks.append(Check(f"there is no check {other!r}", None, "", False))
     return checks
 
 
+def _of_each(key: str, listeners: list[Json], most: float) -> Check:
+    """Compare a figure that every listener has; one that is missing is wrong."""
+    match key:
+        case "wander_sd_us":
+            return _most("wander, µs", [values["error_us"].get("sd") for values in listeners], most)
+        case "said_true_us":
+            said = [values.get("said_minus_true_us", {}).get("p95") for values in listeners]
+            return _most("said - true, p95, µs", said, most)
+        case "rate_excess_ppm":  # who was restarted has none when it never played for so long
+            name = "rate_excess_ppm_max"
+            return _most("rate excess, ppm", [values[name] for values in listeners if name in values], most)
+        case _:
+            events = [event["in_sync_again_s"] for values in listeners for event in values["events"]]
+            return _most("in sync again, s", events, most)
+
+
+def _counted(meta: Json, name: str) -> list[Any]:
+    return [rows[-1].get(name) if rows else None for rows in meta["stats"]]
+
+
 def _most(name: str, found: list[Any] | None, most: float) -> Check:
-    good = found is not None and all(value is not None and abs(value) <= most for value in found)
+    good = bool(found) and all(value is not None and abs(value) <= most for value in found)
     return Check(name, found, f"at most {most:g}", good)
 
 

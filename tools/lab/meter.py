@@ -23,6 +23,7 @@ STALL_MS = 20.0
 STALL_AFTER_NS = 3_000_000_000  # a stall may starve a listener for so long
 IN_SYNC_NS = {"in_sync_1ms_s": 1_000_000, "in_sync_100us_s": 100_000}
 IN_SYNC_FOR = 30  # tenths of a second
+RATE_SETTLED_NS = 30_000_000_000  # after a start the correction needs no more than the crystal does
 RENDERED_AHEAD_NS = 150_000_000  # what a listener reports of its error lies about so far in the future
 Json = dict[str, Any]
 
@@ -170,12 +171,16 @@ class Meter:
             return {}
         true = np.interp(at + RENDERED_AHEAD_NS, middle[ok], error[ok])
         values: Json = {"said_us": spread(said), "said_minus_true_us": spread(said - true)}
-        rate = np.array([row["rate_ppm"] for row in rows if row.get("rate_ppm") is not None])
+        rate = np.array([row["rate_ppm"] for row in rows if self._is_settled(i, row)])
         if len(rate):
             values["rate_excess_ppm_max"] = round(float(np.abs(rate + self.meta["card_ppm"][i]).max()), 2)
         for key in ("underruns", "hard_resyncs", "chunks_late", "chunks_concealed", "symbols_lost", "symbols_repaired"):
             values[f"counted_{key}"] = rows[-1].get(key)
         return values
+
+    def _is_settled(self, i: int, row: Json) -> bool:
+        started = max((start for start in self.meta["starts"][i] if start <= row["machine_ns"]), default=np.inf)
+        return row.get("rate_ppm") is not None and row["machine_ns"] >= started + RATE_SETTLED_NS
 
 
 def load(run: Path, warm_up_s: float | None = None) -> Meter:
