@@ -11,8 +11,10 @@ import threading
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from radiosync import __version__
@@ -97,6 +99,12 @@ def make_app(controls: Controls, hosts: list[str]) -> FastAPI:
             raise HTTPException(503, "too many orders are waiting") from None
         except TimeoutError:
             raise HTTPException(503, "the host is too busy to answer") from None
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Without what was given, which may hold what JSON can't: NaN, or half of a surrogate pair.
+        detail = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+        return JSONResponse({"detail": detail}, 422)
 
     @app.get("/api/status", response_model=Status)
     async def status() -> dict[str, Any]:
