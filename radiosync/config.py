@@ -287,6 +287,8 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: not valid TOML: not UTF-8 text (at line {line})") from None
     except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 5)"
         raise ConfigError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
+    except ValueError:  # Python reads no number of more than 4300 digits
+        raise ConfigError(f"{path}: not valid TOML: a number has too many digits") from None
     except RecursionError:  # a few thousand brackets one inside the other
         raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
 

@@ -149,7 +149,10 @@ def shown(value: object) -> str:
         # Escaped, so that no line end or escape sequence of a file reaches the terminal.
         text = '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value) + '"'
     else:
-        text = " ".join(ascii(value).split())
+        try:
+            text = " ".join(ascii(value).split())
+        except (ValueError, RecursionError):  # a number of more than 4300 digits, or a maze of tables
+            return "a value too long to be shown"
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 2] + "…" + text[-1]
 
 

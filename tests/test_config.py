@@ -304,6 +304,14 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert "not valid TOML" in refusal(tmp_path, b"a = " + b"[" * 100_000)
 
 
+@pytest.mark.parametrize("value", [" = " + "1" * 5000, " = 0x" + "f" * 5000, 3000 * ".a" + " = 1"])
+def test_values_too_long_to_be_shown(tmp_path: Path, value: str) -> None:
+    """Python turns no number of more than 4300 digits into text or back, and nothing nested as deeply."""
+    message = refusal(tmp_path, f"[network]\nport{value}")
+    assert message.isprintable()
+    assert len(message) < 200
+
+
 def test_unreadable_file(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.toml", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(ConfigError, match=rf"{re.escape(str(path))}: can't read the configuration: {reason}"):
