@@ -139,8 +139,13 @@ def _entries(table: object) -> dict[str, dict[str, Any]]:
 
 
 def _number(value: object) -> float | None:
-    sound = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if sound and isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _seen_s(entry: dict[str, Any]) -> float:

@@ -103,6 +103,7 @@ def test_the_oldest_is_forgotten(path: Path, said: list[str], monkeypatch: pytes
         '{"version": 1, "hosts": {"den@10.0.0.1": {"skew_ppm": "x", "sigma_ppm": 1}}}',
         '{"version": 1, "hosts": {"den@10.0.0.1": {"skew_ppm": 1e9, "sigma_ppm": 0.1, "seen_s": []}}}',
         '{"version": 1, "hosts": {"den@10.0.0.1": {"skew_ppm": NaN, "sigma_ppm": 0.1}}}',
+        '{"version": 1, "devices": {"ALSA: Kitchen": {"offset_ms": 1' + 400 * "0" + "}}}",
         '{"version": 1, "devices": {"ALSA: Kitchen": {"offset_ms": 1e6, "rate_ppm": true, "sigma_ppm": 0}}}',
     ],
 )
