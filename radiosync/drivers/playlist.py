@@ -158,9 +158,9 @@ def _parse_pls(text: str) -> Iterator[tuple[str, str | None]]:
     files: dict[int, str] = {}
     titles: dict[int, str] = {}
     for line in re.split(r"\r\n|\n|\r", text):
-        match = re.fullmatch(r"\s*(file|title)([0-9]{1,9})\s*=\s*(.*?)\s*", line, re.IGNORECASE)
+        match = re.match(r"\s*(file|title)([0-9]{1,9})\s*=", line, re.IGNORECASE)
         if match:
-            (files if match[1].lower() == "file" else titles)[int(match[2])] = match[3]
+            (files if match[1].lower() == "file" else titles)[int(match[2])] = line[match.end() :].strip()
     for number in sorted(files):
         if files[number]:
             yield files[number], titles.get(number) or None
@@ -172,7 +172,10 @@ def _resolve(playlist: Path, target: str) -> Path | str:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         if not name.lower().startswith("file://"):
             return "a network address can't be played"
-        name = urllib.request.url2pathname(urllib.parse.urlsplit(name).path)
+        try:
+            name = urllib.request.url2pathname(urllib.parse.urlsplit(name).path)
+        except (ValueError, OSError) as error:  # a bracket where a host would stand; Windows: no drive
+            return f"it is no address of a file ({_reason(error)})"
     # A playlist written on Windows separates by backslashes, which are letters elsewhere.
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         path = playlist.parent / spelling

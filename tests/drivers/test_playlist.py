@@ -120,12 +120,18 @@ def test_playlists_written_on_windows_and_pls_order(touch: Touch, tmp_path: Path
 def test_broken_entries_are_skipped_with_one_line_each(touch: Touch, tmp_path: Path, warnings: Warnings) -> None:
     touch("good.wav")
     touch("other.m3u")
-    lines = ["missing.wav", "http://radio/stream", ".", "other.m3u", "nul\0name.wav", "good.wav"]
+    lines = ["missing.wav", "http://radio/stream", ".", "other.m3u", "nul\0name.wav", "file://[/a.wav", "good.wav"]
     path = touch("p.m3u", "\n".join(lines).encode())
     assert names(tmp_path, [str(path)], warnings) == ["good.wav"]
-    assert len(warnings) == 5
+    assert len(warnings) == 6
     assert "'missing.wav' skipped, there is no such file" in warnings[0]
     assert "network address" in warnings[1]
+
+
+def test_a_long_line_takes_no_longer_than_its_length(touch: Touch, tmp_path: Path, warnings: Warnings) -> None:
+    touch("good.wav")
+    long = b"File1=a" + b" " * 1_000_000 + b"b\n"  # what backtracks over it takes hours
+    assert names(tmp_path, [str(touch("p.pls", long + b"File2= good.wav \nTitle2=\n"))], warnings) == ["good.wav"]
 
 
 @pytest.mark.parametrize(
