@@ -7,7 +7,7 @@ until `next_timeout`.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from radiosync.audio.format import AudioFormat
@@ -27,6 +27,7 @@ from radiosync.host.events import (
     SyncGo,
 )
 from radiosync.host.listeners import Cookies, ListenerTable
+from radiosync.host.outbox import Outbox
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.resync import Resyncs
 from radiosync.host.sender import Datagram, Sender
@@ -52,10 +53,8 @@ LATE_LEAD_NS = 200 * NS_PER_MS  # a chunk needs this long to reach everybody
 
 @dataclass(slots=True)
 class HostCounters:
-    """What has been counted since the start, beside what the sender counts."""
+    """What has been counted since the start, beside what the sender and the outbox count."""
 
-    datagrams_sent: int = 0
-    bytes_sent: int = 0
     nacks_received: int = 0
     rejected: int = 0
     """Datagrams that were no valid message, or not for this session, or without a valid cookie."""
@@ -96,7 +95,7 @@ class HostSession:
         self.announcer = Announcer(facts, now)
         self.resyncs = Resyncs(sync.resync_ns)
         self.stall = StallGuard(sync, self.sender, self.transport, rate, live=live)
-        self._urgent: deque[Datagram] = deque(maxlen=256)  # answers; a flood of questions pushes out the oldest
+        self.outbox = Outbox(self.sender)
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
         self._generation = 0
@@ -173,8 +172,8 @@ class HostSession:
         if isinstance(message, Solicit) and message.session in (0, self.session):
             if self.transport.preparation is not None:
                 self.listeners.asked(source, now)
-            for answer in self.announcer.announcements(self._state(now), now, message.nonce, self._cookies.of(source)):
-                self._urgent.append(Datagram(answer, source, True))
+            cookie = self._cookies.of(source)
+            self.outbox.tell(self.announcer.announcements(self._state(now), now, message.nonce, cookie), source)
         elif (
             isinstance(message, Nack | Report | Leave)
             and message.session == self.session
@@ -219,13 +218,10 @@ class HostSession:
     def datagrams_to_send(self, now: HostNs) -> Iterator[Datagram]:
         """Give out what may leave now, the urgent first: answers, orders, announcements; music; repairs; backfill."""
         if self.announcer.due(now):
-            for data in self.announcer.announcements(self._state(now), now):
-                self._urgent.append(Datagram(data, None, True))
-        while self._urgent:
-            yield from self._everywhere(self._urgent.popleft())
+            self.outbox.tell(self.announcer.announcements(self._state(now), now))
+        yield from self.outbox.urgent()
         emptied = self.sender.emptied
-        for datagram in self.sender.datagrams(now):
-            yield self._counted(datagram)
+        yield from self.outbox.audio(now)
         if self.final_frame is not None and self.sender.emptied and not emptied:
             self.announcer.hurry(now)  # nothing comes after the last chunk that would show its loss
 
@@ -247,7 +243,8 @@ class HostSession:
     def byes(self, reason: ByeReason) -> Iterator[Datagram]:
         """Give out the good-bye; its driver sends it a few times."""
         message = Bye(session=self.session, timeline=self.transport.newest, reason=reason, final_frame=self.final_frame)
-        return self._everywhere(Datagram(encode(message), None, True))
+        self.outbox.tell([encode(message)])
+        return self.outbox.urgent()
 
     # --- what others may know ------------------------------------------------------------------------------------
 
@@ -328,8 +325,7 @@ class HostSession:
                 buffered_ns=self.buffered_ns(now),
                 now=now,
             )
-            for _ in range(2 if verdict.go else 1):  # the announcements that follow repeat it
-                self._urgent.append(Datagram(encode(command), None, True))
+            self.outbox.tell([encode(command)] * (2 if verdict.go else 1))  # the announcements that follow repeat it
 
     def _state(self, now: HostNs) -> SessionState:
         play_seq, play_frame = self.sender.first_from(self.transport.horizon(now))
@@ -378,15 +374,3 @@ class HostSession:
         self.listeners.remove(address)
         self.sender.forget_listener(address)
         self.watch.forget(address)
-
-    def _everywhere(self, datagram: Datagram) -> Iterator[Datagram]:
-        """Give out a datagram, and copies for the groups of the lower tiers if it is for all."""
-        yield self._counted(datagram)
-        if datagram.to is None:
-            for tier in self.sender.ladder.active:
-                yield self._counted(replace(datagram, tier=tier))
-
-    def _counted(self, datagram: Datagram) -> Datagram:
-        self.counters.datagrams_sent += 1
-        self.counters.bytes_sent += len(datagram.data)
-        return datagram

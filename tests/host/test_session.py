@@ -758,11 +758,11 @@ def test_an_answer_weighs_at_most_three_times_the_question(stage, kit):
         frames, it.fed, 1 + it.fed // CHUNK, name="語" * 100, artist="語" * 100, album="語" * 100
     )
     it.run(2)
-    before = it.session.counters.bytes_sent
+    before = it.session.outbox.counters.bytes_sent
     it.session.receive_datagram(encode(Solicit(session=0, nonce=1)), ANNA, it.now)
     answer = [d for d in it.session.datagrams_to_send(it.now) if d.to == ANNA]
     assert sum(len(d.data) for d in answer) <= 3 * SOLICIT_BYTES
-    assert it.session.counters.bytes_sent > before
+    assert it.session.outbox.counters.bytes_sent > before
 
 
 def test_a_question_for_another_session_is_not_answered(stage):
