@@ -8,10 +8,9 @@ does not contain.  Unknown trailing bytes are an error: a new field is a new ver
 import struct
 from collections.abc import Callable
 
-from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.errors import RemoteProtocolError
 from radiosync.units import HostNs
-from radiosync.wire import listener_codec
+from radiosync.wire import announce_codec, listener_codec
 from radiosync.wire.fields import (
     HEADER,
     MAGIC,
@@ -60,7 +59,6 @@ from radiosync.wire.messages import (
     SongInfo,
     Sync,
     SyncPhase,
-    TierOffer,
 )
 
 __all__ = [
@@ -82,9 +80,6 @@ __all__ = [
 ]
 
 _CHUNK = struct.Struct("!IIQIqIQIqBBIHHHBx")
-_ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQ")
-_TIER = struct.Struct("!BBHI")
-_SONG = struct.Struct("!IQQ")
 _BYE = struct.Struct("!B7xQ")
 _SYNC = struct.Struct("!B3xQqIIIH")
 _SOLO_ENTRY = struct.Struct("!QQI")
@@ -124,109 +119,7 @@ def decode(data: bytes) -> Message:
         raise RemoteProtocolError(f"kind {kind}: {error}") from None
 
 
-# --- announcements -----------------------------------------------------------------------------------------------
-
-
-def _encode_announce(m: Announce) -> bytes:
-    final = UNKNOWN if m.final_frame is None else m.final_frame
-    fixed = _ANNOUNCE.pack(
-        m.sent_at,
-        m.format.rate,
-        m.format.channels,
-        m.format.sample,
-        m.control_port,
-        m.clock_port,
-        m.chunk_frames,
-        m.play_seq & U32,
-        m.play_frame,
-        m.next_seq & U32,
-        final,
-        clip32(m.buffer_ms),
-        clip32(m.buffered_ms),
-        m.song_id,
-        m.nonce,
-        m.cookie,
-    )
-    tiers = [_TIER.pack(t.tier, t.active, min(t.kbps, 0xFFFF), t.next_seq & U32) for t in m.tiers]
-    return b"".join(
-        (
-            pack_head(Kind.ANNOUNCE, m.session),
-            pack_timeline(m.timeline),
-            fixed,
-            pack_text(m.host_name, NAME_MAX),
-            bytes([len(tiers)]),
-            *tiers,
-        )
-    )
-
-
-def _decode_announce(session: int, r: Reader) -> Announce:
-    timeline = r.timeline()
-    (sent_at, rate, channels, sample, control_port, clock_port, chunk_frames, play_seq, play_frame, next_seq, final,
-     buffer_ms, buffered_ms, song_id, nonce, cookie) = r.take(_ANNOUNCE)  # fmt: skip
-    name = r.text(NAME_MAX)
-    (count,) = r.bytes(1)
-    if count >= TIERS_MAX:
-        raise RemoteProtocolError(f"{count} offers of tiers")
-    tiers = tuple(_take_tier(r) for _ in range(count))
-    r.end()
-    if not (control_port and clock_port and chunk_frames):
-        raise RemoteProtocolError("announcement with a port or chunk size of 0")
-    return Announce(
-        session=session,
-        timeline=timeline,
-        sent_at=HostNs(sent_at),
-        format=AudioFormat(rate, channels, SampleFormat(sample)),
-        control_port=control_port,
-        clock_port=clock_port,
-        chunk_frames=chunk_frames,
-        play_seq=play_seq,
-        play_frame=frame(play_frame),
-        next_seq=next_seq,
-        final_frame=frame_or_none(final),
-        buffer_ms=buffer_ms,
-        buffered_ms=buffered_ms,
-        song_id=song_id,
-        nonce=nonce,
-        cookie=cookie,
-        host_name=name,
-        tiers=tiers,
-    )
-
-
-def _take_tier(r: Reader) -> TierOffer:
-    tier, active, kbps, next_seq = r.take(_TIER)
-    if not 0 < tier < TIERS_MAX:
-        raise RemoteProtocolError(f"offer of tier {tier}")
-    return TierOffer(tier=tier, kbps=kbps, active=bool(active), next_seq=next_seq)
-
-
-def _encode_song(m: SongInfo) -> bytes:
-    frames = UNKNOWN if m.frames is None else m.frames
-    tags = b"".join(pack_text(t, TAG_MAX) for t in (m.title, m.artist, m.album))
-    return (
-        pack_head(Kind.SONG, m.session)
-        + pack_timeline(m.timeline)
-        + _SONG.pack(m.song_id, m.first_frame, frames)
-        + tags
-    )
-
-
-def _decode_song(session: int, r: Reader) -> SongInfo:
-    timeline = r.timeline()
-    song_id, first_frame, frames = r.take(_SONG)
-    title, artist, album = (r.text(TAG_MAX) for _ in range(3))
-    r.end()
-    return SongInfo(
-        session=session,
-        timeline=timeline,
-        song_id=song_id,
-        first_frame=frame(first_frame),
-        frames=frame_or_none(frames),
-        title=title,
-        artist=artist,
-        album=album,
-    )
+# --- orders and good-byes --------------------------------------------------------------------------------------------
 
 
 def _encode_bye(m: Bye) -> bytes:
@@ -374,8 +267,8 @@ def _decode_audio(session: int, r: Reader) -> Audio:
 
 
 _ENCODERS: dict[type, Callable[..., bytes]] = {
-    Announce: _encode_announce,
-    SongInfo: _encode_song,
+    Announce: announce_codec.encode_announce,
+    SongInfo: announce_codec.encode_song,
     Sync: _encode_sync,
     Solo: _encode_solo,
     Audio: _encode_audio,
@@ -386,8 +279,8 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     Leave: listener_codec.encode_leave,
 }
 _DECODERS: dict[int, Callable[[int, Reader], Message]] = {
-    Kind.ANNOUNCE: _decode_announce,
-    Kind.SONG: _decode_song,
+    Kind.ANNOUNCE: announce_codec.decode_announce,
+    Kind.SONG: announce_codec.decode_song,
     Kind.SYNC: _decode_sync,
     Kind.SOLO: _decode_solo,
     Kind.AUDIO: _decode_audio,

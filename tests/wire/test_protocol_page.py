@@ -16,7 +16,7 @@ from radiosync.config import HostConfig, NetworkConfig
 from radiosync.host import announcer, coordinator, listeners
 from radiosync.repair import request, respond
 from radiosync.timeline import RECORDS_MAX, PlayState
-from radiosync.wire import codec, fields, limits, listener_codec, messages
+from radiosync.wire import announce_codec, codec, fields, limits, listener_codec, messages
 from radiosync.wire.messages import ByeReason, Kind, ListenerState, SyncPhase
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +26,9 @@ CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q", 
 STRUCTS = {
     "header": fields.HEADER,
     "timeline": fields.TIMELINE,
-    "announce": codec._ANNOUNCE,
-    "tier_offer": codec._TIER,
-    "song": codec._SONG,
+    "announce": announce_codec._ANNOUNCE,
+    "tier_offer": announce_codec._TIER,
+    "song": announce_codec._SONG,
     "audio": codec._CHUNK,
     "bye": codec._BYE,
     "sync": codec._SYNC,
