@@ -238,7 +238,7 @@ class HostDriver:
             "tiers": list(session.sender.ladder.active),
             "repairs_multicast": sent.repairs_multicast,
             "repairs_unicast": sent.repairs_unicast,
-            "nacks_received": counters.nacks_received,
+            "nacks_received": session.reception.nacks,
             "rejected": counters.rejected + self.clock_rejected,
             "chunks_late": sent.chunks_late,
             "source_gaps": counters.source_gaps,

@@ -19,8 +19,6 @@ from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_c
 from radiosync.host.events import (
     Finished,
     HostEvent,
-    ListenerJoined,
-    ListenerLeft,
     ResyncOrdered,
     SongStarted,
     SourceLate,
@@ -29,6 +27,7 @@ from radiosync.host.events import (
 from radiosync.host.listeners import Cookies, ListenerTable
 from radiosync.host.outbox import Outbox
 from radiosync.host.packetizer import CodedAudio
+from radiosync.host.reception import Reception
 from radiosync.host.resync import Resyncs
 from radiosync.host.sender import Datagram, Sender
 from radiosync.host.stall import StallGuard
@@ -41,9 +40,6 @@ from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
     Bye,
     ByeReason,
-    Leave,
-    Nack,
-    Report,
     Solicit,
 )
 
@@ -55,7 +51,6 @@ LATE_LEAD_NS = 200 * NS_PER_MS  # a chunk needs this long to reach everybody
 class HostCounters:
     """What has been counted since the start, beside what the sender and the outbox count."""
 
-    nacks_received: int = 0
     rejected: int = 0
     """Datagrams that were no valid message, or not for this session, or without a valid cookie."""
     source_gaps: int = 0
@@ -88,7 +83,7 @@ class HostSession:
         self.buffer = BufferControl(sync, self.sender, self.transport, now, live=live)
         self.final_frame: MediaFrame | None = None
         self.finished = False
-        self._cookies = Cookies(rng.randbytes(32))
+        cookies = Cookies(rng.randbytes(32))
         facts = SessionFacts(
             session=self.session, format=audio, control_port=control_port, clock_port=clock_port, host_name=name
         )
@@ -98,6 +93,7 @@ class HostSession:
         self.outbox = Outbox(self.sender)
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
+        self.reception = Reception(self.session, cookies, self.listeners, self.sender, self.watch, self._events)
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
@@ -172,20 +168,9 @@ class HostSession:
         if isinstance(message, Solicit) and message.session in (0, self.session):
             if self.transport.preparation is not None:
                 self.listeners.asked(source, now)
-            cookie = self._cookies.of(source)
+            cookie = self.reception.cookies.of(source)
             self.outbox.tell(self.announcer.announcements(self._state(now), now, message.nonce, cookie), source)
-        elif (
-            isinstance(message, Nack | Report | Leave)
-            and message.session == self.session
-            and self._cookies.valid(message.cookie, source)
-        ):
-            if isinstance(message, Nack):
-                self._receive_nack(message, source, now)
-            elif isinstance(message, Report):
-                self._receive_report(message, source, now)
-            else:
-                self._forget(source, timed_out=False)
-        else:
+        elif not self.reception.receive(message, source, now):
             self.counters.rejected += 1
 
     def handle_timeout(self, now: HostNs) -> None:
@@ -198,7 +183,7 @@ class HostSession:
         for changed in self.buffer.update(self.listeners, now):
             self._events.append(changed)
             self.announcer.hurry(now)
-        self._watch_listeners(now)
+        self.reception.watch(now)
         for decided in self.stall.update(self.listeners, self.final_frame, self.counters.source_gaps, now):
             self._events.append(decided)
             self.announcer.hurry(now)
@@ -341,36 +326,3 @@ class HostSession:
             buffered_ns=self.buffered_ns(now),
             tiers=self.sender.ladder.offers(),
         )
-
-    def _receive_nack(self, nack: Nack, source: Address, now: HostNs) -> None:
-        self.counters.nacks_received += 1
-        row = self.listeners.get(source)
-        first_seq = self.sender.next_seq_sent  # who has not reported yet has just come
-        if row is not None:
-            row.nacks += 1
-            row.last_heard_at = now
-            first_seq = row.first_seq
-        self.sender.ask(nack, source, now, first_seq=first_seq)
-
-    def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
-        known = self.listeners.get(source)
-        is_new = known is None or known.report.listener_id != report.listener_id
-        self.listeners.heard(source, report, now)
-        self.sender.want_tier(report.tier, now)
-        row = self.listeners.get(source)
-        if is_new and row is not None:
-            row.first_seq = self.sender.next_seq_sent
-            self._events.append(ListenerJoined(name=report.name, address=source))
-
-    def _watch_listeners(self, now: HostNs) -> None:
-        self._events.extend(self.watch.look(now))
-        for address in self.watch.silent(now):
-            self._forget(address, timed_out=True)
-
-    def _forget(self, address: Address, *, timed_out: bool) -> None:
-        row = self.listeners.get(address)
-        if row is not None:
-            self._events.append(ListenerLeft(name=row.report.name, timed_out=timed_out))
-        self.listeners.remove(address)
-        self.sender.forget_listener(address)
-        self.watch.forget(address)

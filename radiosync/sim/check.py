@@ -158,7 +158,7 @@ def counters(world: World, scenario: Scenario) -> Iterator[str]:
     for what, count, most in (
         ("underruns", sum(playout.underruns for playout in playouts), limits.underruns_max),
         ("hard resyncs", sum(playout.hard_resyncs for playout in playouts), limits.hard_resyncs_max),
-        ("NACKs", sum(host.session.counters.nacks_received for host in world.hosts), limits.nacks_max),
+        ("NACKs", sum(host.session.reception.nacks for host in world.hosts), limits.nacks_max),
     ):
         if most is not None and count > most:
             yield f"{count} {what}, more than {most}"

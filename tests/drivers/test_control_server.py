@@ -34,7 +34,7 @@ def test_all_that_is_known_of_a_listener_is_in_the_answer() -> None:
         name="den",
     )
     session.receive_datagram(encode(Solicit(session=0, nonce=7)), ANNA, NOW)
-    report = replace(decode(GOLDEN), session=session.session, cookie=session._cookies.of(ANNA))
+    report = replace(decode(GOLDEN), session=session.session, cookie=session.reception.cookies.of(ANNA))
     session.receive_datagram(encode(report), ANNA, NOW)
     (row,) = session.listeners
     values = listener_values(session, row, NOW)

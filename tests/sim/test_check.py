@@ -46,7 +46,7 @@ def test_wrong_times_are_seen(good):
 
 def test_a_nack_a_spinning_loop_and_an_overflow_are_seen(good):
     world, scenario, _ = good
-    world.hosts[0].session.counters.nacks_received += 1
+    world.hosts[0].session.reception.nacks += 1
     world.hosts[0].process.turns += 100_000
     world.hosts[0].buffered_ns_peak += 48_000_000_000
     world.listeners[0].streams[0].buffer.overflows += 1

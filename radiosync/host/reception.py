@@ -1,0 +1,86 @@
+"""What listeners say: whom the host heeds, and what becomes of it.
+
+A question for the host is answered at once, whoever asks.  Everything else counts only with the session's number and
+the cookie that was sent to the address that it comes from.
+"""
+
+from collections import deque
+
+from radiosync.host.events import HostEvent, ListenerJoined, ListenerLeft
+from radiosync.host.listeners import Cookies, ListenerTable
+from radiosync.host.sender import Sender
+from radiosync.host.watch import ListenerWatch
+from radiosync.repair.respond import Address
+from radiosync.units import HostNs
+from radiosync.wire.messages import Leave, Message, Nack, Report
+
+
+class Reception:
+    """Takes in what listeners say; what is worth telling a person goes to `events`."""
+
+    def __init__(
+        self,
+        session: int,
+        cookies: Cookies,
+        listeners: ListenerTable,
+        sender: Sender,
+        watch: ListenerWatch,
+        events: deque[HostEvent],
+    ) -> None:
+        self.cookies = cookies
+        self.nacks = 0
+        self._session = session
+        self._listeners = listeners
+        self._sender = sender
+        self._watch = watch
+        self._events = events
+
+    def receive(self, message: Message, source: Address, now: HostNs) -> bool:
+        """Take in a message; say whether it was one of a listener of this session that has proved its address."""
+        if (
+            not isinstance(message, Nack | Report | Leave)
+            or message.session != self._session
+            or not self.cookies.valid(message.cookie, source)
+        ):
+            return False
+        if isinstance(message, Nack):
+            self._receive_nack(message, source, now)
+        elif isinstance(message, Report):
+            self._receive_report(message, source, now)
+        else:
+            self._forget(source, timed_out=False)
+        return True
+
+    def watch(self, now: HostNs) -> None:
+        """Tell what has changed, and forget who has been silent for too long."""
+        self._events.extend(self._watch.look(now))
+        for address in self._watch.silent(now):
+            self._forget(address, timed_out=True)
+
+    def _receive_nack(self, nack: Nack, source: Address, now: HostNs) -> None:
+        self.nacks += 1
+        row = self._listeners.get(source)
+        first_seq = self._sender.next_seq_sent  # who has not reported yet has just come
+        if row is not None:
+            row.nacks += 1
+            row.last_heard_at = now
+            first_seq = row.first_seq
+        self._sender.ask(nack, source, now, first_seq=first_seq)
+
+    def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
+        known = self._listeners.get(source)
+        is_new = known is None or known.report.listener_id != report.listener_id
+        self._listeners.heard(source, report, now)
+        self._sender.want_tier(report.tier, now)
+        row = self._listeners.get(source)
+        if is_new and row is not None:
+            row.first_seq = self._sender.next_seq_sent
+            self._events.append(ListenerJoined(name=report.name, address=source))
+
+    def _forget(self, address: Address, *, timed_out: bool) -> None:
+        row = self._listeners.get(address)
+        if row is not None:
+            self._events.append(ListenerLeft(name=row.report.name, timed_out=timed_out))
+        self._listeners.remove(address)
+        self._sender.forget_listener(address)
+        self._watch.forget(address)
