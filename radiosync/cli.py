@@ -225,6 +225,33 @@ def devices() -> None:
             typer.echo(line)
 
 
+@app.command()
+def doctor(
+    group: GroupOption = None,
+    port: PortOption = None,
+    interface: InterfaceOption = None,
+    host: Annotated[str | None, typer.Option(help="ask this address for the host instead of the group")] = None,
+    output: Annotated[str | None, typer.Option(help="device, device:NAME-OR-NUMBER, or null for none")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Look at this computer's network, clock and sound device, and at the host, and say what to mend."""
+    from radiosync.ui.doctor import run_doctor  # noqa: PLC0415
+
+    settings = Config.load(
+        config,
+        {
+            "network.group": group,
+            "network.port": port,
+            "network.interface": interface,
+            "listener.host": host,
+            "listener.output": output,
+        },
+    )
+    place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
+    if not run_doctor(settings, place, typer.echo):
+        raise typer.Exit(1)
+
+
 def _usage_line(error: Any) -> str:
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     command = "radiosync" if error.ctx is None else error.ctx.command_path

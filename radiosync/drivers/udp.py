@@ -34,6 +34,7 @@ class Port:
         sock.setblocking(False)
         self._socket = sock
         self.send_errors = 0
+        self.kernel_stamped = 0
 
     def fileno(self) -> int:
         """Return the descriptor, for a selector."""
@@ -43,6 +44,12 @@ class Port:
     def port(self) -> int:
         """The local port."""
         return int(self._socket.getsockname()[1])
+
+    @property
+    def receive_buffer(self) -> int:
+        """How many bytes the system lets wait here, by its own accounting."""
+        size = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return size // 2 if LINUX else size  # Linux says twice what was asked for
 
     def send(self, data: bytes, to: tuple[str, int]) -> bool:
         """Send a datagram; a full buffer or a network that is down is a loss like any other, and is counted."""
@@ -82,6 +89,7 @@ class Port:
             stamped = _kernel_stamp(ancillary)
             if stamped is not None and 0 <= now - stamped < _STAMP_AGE_MAX_NS:
                 now = stamped
+                self.kernel_stamped += 1
             received.append((data, (str(source[0]), int(source[1])), now))
         return received
 
