@@ -1,5 +1,16 @@
-"""Runs the command line: `python -m radiosync`."""
+"""Runs the command line, as `radiosync` and as `python -m radiosync`: notes the time before it imports the rest."""
 
-from radiosync.cli import main
+from radiosync.drivers.startup import Startup
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    startup = Startup()
+    startup.reached("python")
+    from radiosync.cli import main as run  # noqa: PLC0415
+
+    run(startup)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ import typer
 from radiosync.config import Config
 from radiosync.config_rules import Number
 from radiosync.drivers.interfaces import find_interface
+from radiosync.drivers.startup import Startup
 from radiosync.errors import ConfigError, RadiosyncError, UserError
 from radiosync.ui import console
 from radiosync.units import ns_from_s
@@ -109,6 +110,7 @@ def host(
 
 @app.command()
 def listen(
+    context: typer.Context,
     group: GroupOption = None,
     port: PortOption = None,
     interface: InterfaceOption = None,
@@ -125,6 +127,8 @@ def listen(
     duration: DurationOption = None,
 ) -> None:
     """Play what a group's host sends, at the instant it should be heard."""
+    startup: Startup = context.obj
+    startup.reached("parsed")
     from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
     from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
 
@@ -146,7 +150,7 @@ def listen(
     memory = open_memory(settings.listener, console.warn)
     settings = with_remembered_offset(settings, memory, offset_ms, console.say)
     name = settings.listener.name or _host_name()
-    driver = ListenerDriver(settings, place, name, stats_json, memory, record)
+    driver = ListenerDriver(settings, place, name, stats_json, memory, record, startup)
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     with _running():
@@ -258,10 +262,10 @@ def _usage_line(error: Any) -> str:
     return f"{message}; see {command} --help"
 
 
-def main() -> None:
+def main(startup: Startup | None = None) -> None:
     """Run the command line; a person's mistake is one line and exit status 2."""
     try:
-        result: Any = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        result: Any = app(sys.argv[1:] or ["--help"], standalone_mode=False, obj=startup or Startup())
     except _UsageError as error:
         console.say(f"radiosync: {_usage_line(error)}")
         sys.exit(2)

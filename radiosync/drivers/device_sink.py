@@ -129,6 +129,16 @@ class DeviceSink:
             self._playout = None
         return block
 
+    @property
+    def opened(self) -> bool:
+        """Whether the device is open."""
+        return self._stream is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is known when the device's frames are heard."""
+        return self._dac is not None and self._dac.usable
+
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to fill again."""
         if self._reopen_at is not None:

@@ -17,6 +17,7 @@ from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.portaudio import find_device, load_portaudio
 from radiosync.drivers.priority import raise_priority
+from radiosync.drivers.startup import Startup
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
@@ -43,7 +44,10 @@ class ListenerDriver:
         stats: Path | None,
         memory: MemoryFile,
         record: Path | None = None,
+        startup: Startup | None = None,
     ) -> None:
+        self._startup = Startup() if startup is None else startup
+        self._startup.reached("imported")
         network, listener = config.network, config.listener
         self._config = config
         self._memory = memory
@@ -73,6 +77,7 @@ class ListenerDriver:
         self._emitted: tuple[int, int] | None = None
         self._frames_out = 0
         self._clock_foreign = 0
+        self._startup.reached("asking")
 
     def run(self, on_event: Callable[[ListenerEvent], None], duration_ns: int | None) -> None:
         """Run until a signal comes or `duration_ns` have passed."""
@@ -83,6 +88,7 @@ class ListenerDriver:
                 if duration_ns is not None and now - began >= duration_ns:
                     break
                 self._turn(now, on_event)
+                self._note_start()
                 self._collect()
                 self._waiter.wait(self._wake_at(now) - local_now())
             if (leave := self.session.leave()) is not None:
@@ -134,6 +140,25 @@ class ListenerDriver:
             self._stats_at = LocalNs(max(self._stats_at, now - STATS_NS) + STATS_NS)
             self._write_stats(now)
             self._remember(now)
+
+    def _note_start(self) -> None:
+        """Note how far the start has come, until something is heard."""
+        stream, device, reached = self.session.stream, self._device, self._startup.reached
+        if "started" in self._startup.reached_s or stream is None:
+            return
+        reached("answered")
+        if device is not None and device.opened:
+            reached("opened")
+        if device is not None and device.usable:
+            reached("stamped")
+        if stream.clock.counters.accepted:
+            reached("clock")
+        if stream.clock_ready(local_now()):
+            reached("ready")
+        if stream.buffered_ns(local_now()):
+            reached("chunk")
+        if stream.playout is not None and stream.playout.cursor is not None:
+            reached("started")
 
     def _remember(self, now: LocalNs) -> None:
         """Note what has been learnt of clocks, and write it down now and then: a machine may be switched off."""
@@ -222,6 +247,7 @@ class ListenerDriver:
             "sync_alarms": session.alarm.count,
             "clock_foreign": self._clock_foreign,
             "scheduling": self._scheduling,
+            "start_s": self._startup.reached_s,
         }
         if session.stream is not None:
             values.update(_stream_stats(session.stream, now))

@@ -1,9 +1,14 @@
 import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from radiosync.drivers import clocks
 from radiosync.drivers.clocks import MediaClock, local_from_real, local_minus, local_now, real_now
+from radiosync.drivers.startup import Startup
 
 
 def test_the_local_clock_never_goes_back():
@@ -43,3 +48,20 @@ def test_without_a_raw_clock_another_serves(monkeypatch, missing):
     read = clocks._raw_reader()
     first, second = read(), read()
     assert 0 <= second - first < 10_000_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel does not say when a process began")
+def test_the_kernel_says_when_this_process_began():
+    code = "import time; time.sleep(0.3); from radiosync.drivers.clocks import process_age_ns as age; print(age())"
+    began = time.monotonic_ns()
+    age_ns = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert 290_000_000 <= age_ns <= time.monotonic_ns() - began + 10_000_000, "but for the kernel's tick"
+
+
+def test_a_phase_is_noted_when_it_is_first_reached():
+    startup = Startup()
+    startup.reached("host", clocks.LocalNs(startup._began_at + 250_000_000))
+    startup.reached("host", clocks.LocalNs(startup._began_at + 900_000_000))
+    startup.reached("clock")
+    assert startup.reached_s["host"] == 0.25
+    assert list(startup.reached_s) == ["host", "clock"]

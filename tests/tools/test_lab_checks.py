@@ -61,6 +61,9 @@ def run(tmp_path: Path) -> Path:
 
 
 EXPECT: dict[str, Any] = {
+    "join_s": {"median": 0.8, "worst": 1.3},
+    "first_frame_us": 1000,
+    "after_10s_us": 100,
     "first_sound_ms": 1,
     "start_apart_us": 1000,
     "round_trip_ms": ROUND_TRIPS,
@@ -81,7 +84,10 @@ EXPECT: dict[str, Any] = {
 def report() -> dict[str, Any]:
     listeners = [
         {
-            "starts": [{"first_sound_s": 2.0 + i * 1e-4, "error_at_first_us": 100.0 * i}],
+            "starts": [
+                {"first_sound_s": 2.0 + i * 1e-4, "error_at_first_us": 100.0 * i, "first_frame_us": -900.0},
+                {"first_sound_s": 0.5 + 0.1 * i, "first_frame_us": 20.0, "after_10s_us": 90.0},
+            ],
             "frames": 10,
             "different": 0,
             "silent": 0,
@@ -98,7 +104,7 @@ def report() -> dict[str, Any]:
 
 def test_what_is_as_expected_is_ok(run: Path) -> None:
     found = checks.judge(EXPECT, report(), run)
-    assert len(found) == 13 + 2 * len(ROUND_TRIPS)
+    assert len(found) == 17 + 2 * len(ROUND_TRIPS)
     assert [str(check) for check in found if not check.ok] == []
 
 
@@ -108,6 +114,12 @@ def test_what_is_as_expected_is_ok(run: Path) -> None:
         (("starts", 0, "first_sound_s"), 2.002, "first sound"),
         (("starts", 0, "first_sound_s"), None, "first sound"),
         (("starts", 0, "error_at_first_us"), -900.0, "apart"),
+        (("starts", 0, "first_frame_us"), -1001.0, "error first frame"),
+        (("starts", 0, "first_frame_us"), None, "error first frame"),
+        (("starts", 1, "after_10s_us"), 101.0, "error after 10s"),
+        (("starts", 1, "after_10s_us"), None, "error after 10s"),
+        (("starts", 1, "first_sound_s"), 1.4, "first sound after a start, worst"),
+        (("starts", 1, "first_sound_s"), None, "first sound after a start"),
         (("different",), 1, "listener 0 wrote"),
         (("silent",), 1, "listener 0 wrote"),
         (("error_us", "sd"), 21.0, "wander"),

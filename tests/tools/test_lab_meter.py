@@ -106,9 +106,21 @@ def test_the_time_to_sync_is_counted_from_the_start(signal: np.ndarray) -> None:
     offset[10:20] = PLAY_AT_ZERO + 5_000_000
     offset[20:] = PLAY_AT_ZERO + 500_000
     judged = judge(signal, played(signal))
-    judged.tracks[0] = Track(offset, np.ones(len(offset)), [], np.array([BEGIN_NS + 10 * STEP_NS]))
+    sounds, firsts = np.array([BEGIN_NS + 10 * STEP_NS]), np.array([PLAY_AT_ZERO + 6_000_000.0])
+    judged.tracks[0] = Track(offset, np.ones(len(offset)), [], sounds, firsts)
     start = judged.report()["listeners"][0]["starts"][0]
-    assert start == {"first_sound_s": 1.0, "in_sync_1ms_s": 2.0, "in_sync_100us_s": None, "error_at_first_us": 5000.0}
+    found = {"first_sound_s": 1.0, "in_sync_1ms_s": 2.0, "in_sync_100us_s": None, "error_at_first_us": 5000.0}
+    assert start == found | {"first_frame_us": 6000.0}
+
+
+def test_the_first_frames_and_those_ten_seconds_on_are_judged(signal: np.ndarray, monkeypatch) -> None:
+    """Two milliseconds late for the first half second, then a quarter of one."""
+    monkeypatch.setattr(meter, "LATER_NS", 2_000_000_000)
+    late, later = played(signal, error_ns=2_000_000), played(signal, error_ns=250_000)
+    late.segments[0].samples[RATE:] = later.segments[0].samples[RATE:]
+    start = judge(signal, late).report()["listeners"][0]["starts"][0]
+    assert start["first_frame_us"] == pytest.approx(2_000, abs=0.5)
+    assert start["after_10s_us"] == pytest.approx(250, abs=0.5)
 
 
 def test_what_the_program_says_is_compared_with_the_truth(signal: np.ndarray) -> None:

@@ -2,6 +2,9 @@
 
 first_sound_ms    how far from its play-at each card's first sound may be
 start_apart_us    how far apart the listeners may be as they begin: 0.2 s after their first sound, when it has faded in
+first_frame_us    how wrong the first 40 ms after the fade may be, at every start
+after_10s_us      how wrong a listener may be ten seconds after its first sound, at every start that lasts so long
+join_s            seconds from a start of the process to the first sound, over all restarts: "median" and "worst"
 round_trip_ms     of each listener; the host's table must have them within a tenth, and each listener must reckon the
                   seed's wait from them: slowest - own
 slowest           the name that the order to start must give
@@ -18,6 +21,7 @@ counted_exactly   the same, one number for each listener
 """
 
 import json
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,12 @@ def judge(expect: Json, report: Json, run: Path) -> list[Check]:
                 errors = [values["starts"][0].get("error_at_first_us") for values in report["listeners"]]
                 apart = None if None in errors else [round(max(errors) - min(errors), 1)]
                 checks.append(_most("apart at the start, µs", apart, wanted))
+            case "first_frame_us" | "after_10s_us":
+                starts = [start for values in report["listeners"] for start in values["starts"]]
+                found = [start.get(key) for start in starts if key == "first_frame_us" or key in start]
+                checks.append(_most("error " + key.removesuffix("_us").replace("_", " ") + ", µs", found, wanted))
+            case "join_s":
+                checks += _joins(report["listeners"], wanted)
             case "round_trip_ms":
                 checks += _latencies(wanted, host, meta)
             case "slowest":
@@ -103,6 +113,16 @@ def _of_each(key: str, listeners: list[Json], most: float) -> Check:
         case _:
             events = [event["in_sync_again_s"] for values in listeners for event in values["events"]]
             return _most("in sync again, s", events, most)
+
+
+def _joins(listeners: list[Json], wanted: Json) -> list[Check]:
+    """Compare how soon those were heard who were started again while the music played."""
+    found = [start["first_sound_s"] for values in listeners for start in values["starts"][1:]]
+    heard = [value for value in found if value is not None]
+    if not heard or len(heard) < len(found):
+        return [Check("first sound after a start, s", found, "in each", False)]
+    ways = {"median": statistics.median, "worst": max}
+    return [_most(f"first sound after a start, {way}, s", [ways[way](heard)], most) for way, most in wanted.items()]
 
 
 def _counted(meta: Json, name: str) -> list[Any]:

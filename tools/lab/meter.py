@@ -24,6 +24,7 @@ STALL_AFTER_NS = 3_000_000_000  # a stall may starve a listener for so long
 IN_SYNC_NS = {"in_sync_1ms_s": 1_000_000, "in_sync_100us_s": 100_000}
 IN_SYNC_FOR = 30  # tenths of a second
 RATE_SETTLED_NS = 30_000_000_000  # after a start the correction needs no more than the crystal does
+LATER_NS = 10_000_000_000  # after the first sound everybody is expected to have settled
 RENDERED_AHEAD_NS = 150_000_000  # what a listener reports of its error lies about so far in the future
 Json = dict[str, Any]
 
@@ -37,6 +38,10 @@ def spread(ns: Signal) -> Json:
     values = {"median": np.median(size), "p95": np.percentile(size, 95), "p99": np.percentile(size, 99)}
     values |= {"max": size.max(), "signed_median": np.median(us), "sd": np.std(us)}
     return {"n": len(us)} | {key: round(float(value), 2) for key, value in values.items()}
+
+
+def _us(ns: float) -> float | None:
+    return round(ns / 1e3, 1) if np.isfinite(ns) else None
 
 
 def windows(fine: Signal) -> Signal:
@@ -148,6 +153,11 @@ class Meter:
         if len(sounds):  # the second tenth of a second: the first may have a fade in it
             step = self._step(sounds[0]) + 2
             values["error_at_first_us"] = round(float(np.nan_to_num(error[min(step, self._steps - 1)])) / 1e3, 1)
+            first = self.tracks[i].firsts_ns[self.tracks[i].sounds_ns == sounds[0]][0] - self.centre
+            values["first_frame_us"] = _us(first)
+            later = self._step(sounds[0] + LATER_NS)
+            if later + PER_WINDOW < min(self._steps, self._step(ended)):
+                values["after_10s_us"] = _us(float(np.mean(error[later : later + PER_WINDOW])))
         return values
 
     def _recovery(self, error: Signal, event: Json) -> Json:

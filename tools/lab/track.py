@@ -21,6 +21,8 @@ FOUND = 0.5  # correlation: chance stays below 0.1 in a tenth of a second
 SPANS_S = (0.004, 0.1, 3.0)  # around where the signal should be
 SEARCH_S = 20  # of the signal at a time, where nothing is known
 NEWTON_STEPS = 8
+FADED_S = 0.01  # what comes after silence is faded in
+FIRST_S = 0.04  # of every sound: its beginning
 
 Signal = NDArray[np.float64]
 
@@ -67,6 +69,8 @@ class Track:
     """Begin and end, in ns, of every stretch of digital silence of at least a millisecond, after the first sound."""
     sounds_ns: NDArray[np.int64]
     """The first sound of each stretch of sound."""
+    firsts_ns: Signal
+    """As `offset_ns`, of the first 40 ms after each of these, past the fade; NaN where the signal was not found."""
 
 
 class Tracker:
@@ -122,7 +126,23 @@ def track(recording: Recording, signal: NDArray[Any], rate: int, begin_ns: int, 
             place, correlation[k] = tracker.find(x, at)
             offset[k] = middle_ns - (place + (length - 1) / 2) / rate * 1e9
     silences, sounds = _silences(recording, rate)
-    return Track(offset, correlation, silences, sounds)
+    firsts = np.array([_beginning(recording, signal, rate, begin_ns, int(at)) for at in sounds])
+    return Track(offset, correlation, silences, sounds, firsts)
+
+
+def _beginning(recording: Recording, signal: NDArray[Any], rate: int, begin_ns: int, sound_ns: int) -> float:
+    """Return when the signal left the card minus its place in the signal, in ns, just after silence ended."""
+    tracker = Tracker(signal, rate)  # a new one: who was away may come back anywhere
+    length = round(FIRST_S * rate)
+    found_ns = np.nan
+    for segment in recording.segments:
+        frame = segment.frame_at(sound_ns) + round(FADED_S * rate)
+        if segment.start_ns <= sound_ns and frame + length <= len(segment.samples):
+            x = np.asarray(segment.samples[frame : frame + length], np.float64)
+            middle_ns = segment.time_of(frame + (length - 1) / 2)
+            place, _ = tracker.find(x, (middle_ns - begin_ns) * 1e-9 * rate)
+            found_ns = middle_ns - (place + (length - 1) / 2) / rate * 1e9
+    return found_ns
 
 
 def _silences(recording: Recording, rate: int) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
