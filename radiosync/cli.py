@@ -219,6 +219,34 @@ def calibrate(
 
 
 @app.command()
+def sim(
+    scenario: Annotated[Path | None, typer.Option(help="a scenario file, as in configs/scenarios")] = None,
+    swarm: Annotated[bool, typer.Option("--swarm", help="draw a party and its troubles from each seed")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="what everything random is drawn from")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="A..B: one run for each of these seeds")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, when there are several")] = 1,
+    listeners: Annotated[int | None, typer.Option(help="so many listeners instead of the scenario's")] = None,
+    minutes: Annotated[float | None, typer.Option(help="so much music instead of the scenario's")] = None,
+    trace: Annotated[Path | None, typer.Option(help="write what happened there, as JSON lines; - for stdout")] = None,
+) -> None:
+    """Run host and listeners in a simulated network and time, with faults, and check what is heard."""
+    from radiosync.ui.simulate import parse_seeds, run_sim  # noqa: PLC0415
+
+    several = range(seed, seed + 1) if seeds is None else parse_seeds(seeds)
+    if not run_sim(
+        scenario,
+        swarm=swarm,
+        seeds=several,
+        jobs=jobs,
+        listeners=listeners,
+        minutes=minutes,
+        trace=trace,
+        say=console.say,
+    ):
+        raise typer.Exit(1)
+
+
+@app.command()
 def devices() -> None:
     """List the sound devices that can play, and those that can capture."""
     from radiosync.drivers.portaudio import Direction, list_devices, load_portaudio  # noqa: PLC0415

@@ -1,17 +1,20 @@
 """Run a scenario with a seed, and have it judged."""
 
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from radiosync.host.commands import Command
+from radiosync.sim.cast import Cast
 from radiosync.sim.check import JUDGES
-from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacSettings
-from radiosync.sim.network import LinkSettings
-from radiosync.sim.nodes import HostNode, ListenerNode, Machine
-from radiosync.sim.scenario import Fault, Listeners, Order, Scenario
-from radiosync.sim.scheduler import TrueNs
-from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
+from radiosync.sim.recorder import Recorder, Write
+from radiosync.sim.scenario import Scenario
+from radiosync.sim.world import World
 from radiosync.units import NS_PER_S, ns_from_s
+
+STEP_NS = NS_PER_S  # between two reports of progress
+
+Progress = Callable[[float, float], None]
+"""Is told how many virtual seconds of how many have passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,109 +29,10 @@ class Result:
     world: World
 
 
-class _Cast:
-    """The nodes of a scenario as they come and go."""
-
-    def __init__(self, scenario: Scenario, world: World) -> None:
-        self.scenario = scenario
-        self.world = world
-        self.groups: dict[str, list[tuple[Machine, DacSettings | None]]] = {}
-        self.listeners: dict[str, ListenerNode] = {}
-        settings = replace(scenario.host.clock, offset_ns=HOST_EPOCH_NS + scenario.host.clock.offset_ns)
-        host = NodeSettings(clock=settings, up=scenario.host.up, down=scenario.host.down)
-        self.host_machine = world.machine("host", host, scenario.settings)
-
-    def start_host(self) -> None:
-        stream = self.scenario.stream
-        self.world.start_host(
-            self.host_machine, stream.format, stream.song_frames, dense=stream.dense, live=stream.live
-        )
-
-    def host(self) -> HostNode:
-        return self.world.hosts[-1]
-
-    def add(self, group: Listeners) -> None:
-        """Prepare the machines of one group, and plan their start."""
-        config = self.scenario.settings
-        members = self.groups.setdefault(group.name, [])
-        for number in range(1, group.count + 1):
-            name = group.name if number == 1 else f"{group.name}{number}"
-            draw = self.world.rng(name, "spread")
-            clock = ClockSettings(
-                offset_ns=group.clock.offset_ns + ns_from_s(draw.uniform(0.0, group.offset_s_spread)),
-                skew_ppm=group.clock.skew_ppm + draw.uniform(-group.clock_ppm_spread, group.clock_ppm_spread),
-                wander_ppm=group.clock.wander_ppm,
-            )
-            dac = group.dac
-            if dac is not None:
-                spread = group.dac_ppm_spread
-                dac = replace(dac, skew_ppm=dac.skew_ppm + draw.uniform(-spread, spread))
-            settings = NodeSettings(
-                clock=clock,
-                up=_with_faults(group.up, group, self.scenario.faults, "outage_up"),
-                down=_with_faults(group.down, group, self.scenario.faults, "outage_down"),
-                kernel_stamps=group.kernel_stamps,
-            )
-            machine = self.world.machine(name, settings, config)
-            members.append((machine, dac))
-            start_at = ns_from_s(group.start_s + draw.uniform(0.0, group.start_s_spread))
-            self.world.at(start_at, lambda machine=machine, dac=dac: self.start_listener(machine, dac))  # type: ignore[misc]
-
-    def start_listener(self, machine: Machine, dac: DacSettings | None) -> None:
-        running = self.listeners.get(machine.name)
-        if running is None or running.stopped:  # two restarts may overlap
-            self.listeners[machine.name] = self.world.start_listener(machine, dac)
-
-    def plan(self, fault: Fault) -> None:
-        """Plan what a fault does; outages are the links' own business."""
-        world, until = self.world, TrueNs(ns_from_s(fault.at_s + fault.for_s))
-        at_ns = ns_from_s(fault.at_s)
-        if fault.kind == "host_stall":
-            world.at(at_ns, lambda: self.host().process.stall(until))
-        elif fault.kind == "host_restart":
-            world.at(at_ns, lambda: self.host().kill())
-            world.at(until, self.start_host)
-        elif fault.kind in {"stall", "listener_restart"}:
-            for name in fault.listeners or tuple(self.groups):
-                for machine, dac in self.groups[name]:
-                    world.at(at_ns, lambda m=machine: self._hit(fault, m, until))  # type: ignore[misc]
-                    if fault.kind == "listener_restart":
-                        world.at(until, lambda m=machine, d=dac: self.start_listener(m, d))  # type: ignore[misc]
-
-    def obey(self, order: Order) -> None:
-        """Plan an order to the host."""
-        self.world.at(ns_from_s(order.at_s), lambda: self.host().order(Command(order.kind), order.seconds))
-
-    def _hit(self, fault: Fault, machine: Machine, until: TrueNs) -> None:
-        node = self.listeners.get(machine.name)
-        if node is None:
-            return
-        if fault.kind == "stall":
-            node.process.stall(until)
-        else:
-            node.kill()
-
-
-def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], outage: str) -> LinkSettings:
-    """Return one direction of the links of `group` with what goes wrong on it; `outage` is its own kind of outage."""
-
-    def during(*kinds: str) -> list[tuple[int, int, Fault]]:
-        mine = (f for f in faults if f.kind in kinds and (not f.listeners or group.name in f.listeners))
-        return [(ns_from_s(f.at_s), ns_from_s(f.at_s + f.for_s), f) for f in mine]
-
-    throttled = during("throttle") if outage == "outage_down" else []
-    return replace(
-        link,
-        outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage)),
-        throttles_ns=link.throttles_ns + tuple((begin, end, round(f.kbps * 1000)) for begin, end, f in throttled),
-        rough_ns=link.rough_ns + tuple((begin, end) for begin, end, _ in during("jitter")),
-    )
-
-
 def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
     """Return the world of a scenario, everything planned and nothing run."""
     world = World(seed, keep_trace=keep_trace)
-    cast = _Cast(scenario, world)
+    cast = Cast(scenario, world)
     world.at(ns_from_s(scenario.host.start_s), cast.start_host)
     for group in scenario.listeners:
         cast.add(group)
@@ -147,15 +51,45 @@ def end_ns(scenario: Scenario) -> int:
     return ns_from_s(max(starts_s) + lead_s + scenario.stream.seconds + scenario.extra_s)
 
 
-def run_scenario(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> Result:
-    """Run a scenario and return what came of it, the violations of its limits among it."""
+def run_scenario(
+    scenario: Scenario,
+    seed: int,
+    *,
+    keep_trace: bool = False,
+    write: Write | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a scenario and return what came of it, the violations of its limits among it.
+
+    `write` is given the lines of `radiosync.sim.recorder`.  An exception of any session is a violation too.
+    """
     world = build(scenario, seed, keep_trace=keep_trace)
-    world.run(end_ns(scenario))
+    if write is not None:
+        write({"kind": "run", "title": scenario.title, "seed": seed})
+        world.watch(Recorder(world, write).look)
+    violations = tuple(_run(world, scenario, progress))
+    for violation in violations:
+        if write is not None:
+            write({"kind": "violation", "violation": violation})
     return Result(
         scenario=scenario,
         seed=seed,
-        violations=tuple(violation for judge in JUDGES for violation in judge(world, scenario)),
+        violations=violations,
         trace_hash=world.trace.digest(),
         virtual_s=world.now / NS_PER_S,
         world=world,
     )
+
+
+def _run(world: World, scenario: Scenario, progress: Progress | None) -> list[str]:
+    """Let a world run to its end, and return what is wrong with it."""
+    until = end_ns(scenario)
+    try:
+        while world.now < until:
+            world.run(min(world.now + STEP_NS, until))
+            if progress is not None:
+                progress(world.now / NS_PER_S, until / NS_PER_S)
+    except Exception as error:  # whatever it is, it has to be told with the seed
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return [f"{where.filename}:{where.lineno} raised {type(error).__name__}: {error}"]
+    return [violation for judge in JUDGES for violation in judge(world, scenario)]

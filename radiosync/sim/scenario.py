@@ -7,7 +7,7 @@ fields of the dataclasses here and of `ClockSettings`, `LinkSettings` and `DacSe
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 
+UNLIMITED = "any"  # in a file, of a limit that is not checked
 FAULTS = (
     "outage",  # of the listeners' links, both ways
     "outage_up",
@@ -121,7 +122,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What must hold; None is not checked.
+    """What must hold; None, in a file "any", is not checked.
 
     That frames are the right ones and come once and in order is checked always.
     """
@@ -173,6 +174,21 @@ class Scenario:
         """The configuration of host and listeners; raises ConfigError."""
         return Config.load(None, self.config)
 
+    def scaled(self, listeners: int | None, minutes: float | None) -> "Scenario":
+        """Return this with so many listeners in all, each group with its share, and so much music; None as it is."""
+        scaled = self
+        if listeners is not None:
+            counts = [group.count for group in self.listeners]
+            shares = [listeners * sum(counts[: i + 1]) // sum(counts) for i in range(len(counts))]
+            counts = [share - before for share, before in zip(shares, [0, *shares], strict=False)]
+            groups = tuple(replace(g, count=c) for g, c in zip(self.listeners, counts, strict=True))
+            scaled = replace(scaled, listeners=groups)
+        if minutes is not None:
+            factor = minutes * 60 / self.stream.seconds
+            songs_s = tuple(seconds * factor for seconds in self.stream.songs_s)
+            scaled = replace(scaled, stream=replace(self.stream, songs_s=songs_s))
+        return scaled
+
     @classmethod
     def load(cls, path: Path) -> "Scenario":
         """Read a scenario file; raises ConfigError, one line that names the file."""
@@ -217,6 +233,8 @@ def _built(kind: type[_Built], table: dict[str, Any], where: str) -> _Built:
             values[key] = _built(_NESTED[key], value, f"{where}{key}.")
         elif key in _LISTS and isinstance(value, list) and all(isinstance(each, dict) for each in value):
             values[key] = tuple(_built(_LISTS[key], each, f"{where}{key}.") for each in value)
+        elif value == UNLIMITED:
+            values[key] = None
         else:
             values[key] = tuple(value) if isinstance(value, list) else value
     for key, each in known.items():

@@ -16,9 +16,10 @@ from radiosync.sim.network import Direction, LinkSettings, Network
 from radiosync.sim.nodes import HostNode, ListenerNode, Machine
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
-from radiosync.units import NS_PER_S
+from radiosync.units import NS_PER_MS, NS_PER_S
 
 HOST_EPOCH_NS = 1_790_000_000 * NS_PER_S  # a media clock reads as time since 1970
+LOOK_NS = 100 * NS_PER_MS  # between two looks of who watches a world
 SALT_FRAMES = 100_003  # between two hosts' marks: twelve seconds at 8 kHz, and coprime to every period
 
 
@@ -45,6 +46,7 @@ class World:
         self.hosts: list[HostNode] = []
         self.listeners: list[ListenerNode] = []
         self._machines = 0
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def now(self) -> TrueNs:
@@ -104,6 +106,12 @@ class World:
         """Call `callback` at a true time."""
         self.scheduler.at(TrueNs(at_ns), lambda: (callback(), None)[1])
 
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call `look` every `LOOK_NS` from now on; it must change nothing."""
+        if not self._watchers:
+            self.scheduler.at(self.now, self._look)
+        self._watchers.append(look)
+
     def run(self, until_ns: int) -> None:
         """Let everything happen until a true time."""
         self.scheduler.run(TrueNs(until_ns))
@@ -111,6 +119,11 @@ class World:
     def host_of(self, session: int) -> HostNode | None:
         """Return the host that a session is of."""
         return next((host for host in self.hosts if host.session.session == session), None)
+
+    def _look(self) -> None:
+        for look in self._watchers:
+            look()
+        self.scheduler.at(TrueNs(self.now + LOOK_NS), self._look)
 
     def _source_of(self, session: int) -> SimSource | None:
         host = self.host_of(session)

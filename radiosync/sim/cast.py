@@ -1,0 +1,115 @@
+"""The nodes of a scenario as they come and go, and what goes wrong with them."""
+
+from dataclasses import replace
+
+from radiosync.host.commands import Command
+from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.devices import DacSettings
+from radiosync.sim.network import LinkSettings
+from radiosync.sim.nodes import HostNode, ListenerNode, Machine
+from radiosync.sim.scenario import Fault, Listeners, Order, Scenario
+from radiosync.sim.scheduler import TrueNs
+from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
+from radiosync.units import ns_from_s
+
+
+class Cast:
+    """The nodes of a scenario as they come and go."""
+
+    def __init__(self, scenario: Scenario, world: World) -> None:
+        self.scenario = scenario
+        self.world = world
+        self.groups: dict[str, list[tuple[Machine, DacSettings | None]]] = {}
+        self.listeners: dict[str, ListenerNode] = {}
+        settings = replace(scenario.host.clock, offset_ns=HOST_EPOCH_NS + scenario.host.clock.offset_ns)
+        host = NodeSettings(clock=settings, up=scenario.host.up, down=scenario.host.down)
+        self.host_machine = world.machine("host", host, scenario.settings)
+
+    def start_host(self) -> None:
+        """Start the host, or start it anew."""
+        stream = self.scenario.stream
+        self.world.start_host(
+            self.host_machine, stream.format, stream.song_frames, dense=stream.dense, live=stream.live
+        )
+
+    def host(self) -> HostNode:
+        """Return the host that was started last."""
+        return self.world.hosts[-1]
+
+    def add(self, group: Listeners) -> None:
+        """Prepare the machines of one group, and plan their start."""
+        config = self.scenario.settings
+        members = self.groups.setdefault(group.name, [])
+        for number in range(1, group.count + 1):
+            name = group.name if number == 1 else f"{group.name}{number}"
+            draw = self.world.rng(name, "spread")
+            clock = ClockSettings(
+                offset_ns=group.clock.offset_ns + ns_from_s(draw.uniform(0.0, group.offset_s_spread)),
+                skew_ppm=group.clock.skew_ppm + draw.uniform(-group.clock_ppm_spread, group.clock_ppm_spread),
+                wander_ppm=group.clock.wander_ppm,
+            )
+            dac = group.dac
+            if dac is not None:
+                spread = group.dac_ppm_spread
+                dac = replace(dac, skew_ppm=dac.skew_ppm + draw.uniform(-spread, spread))
+            settings = NodeSettings(
+                clock=clock,
+                up=_with_faults(group.up, group, self.scenario.faults, "outage_up"),
+                down=_with_faults(group.down, group, self.scenario.faults, "outage_down"),
+                kernel_stamps=group.kernel_stamps,
+            )
+            machine = self.world.machine(name, settings, config)
+            members.append((machine, dac))
+            start_at = ns_from_s(group.start_s + draw.uniform(0.0, group.start_s_spread))
+            self.world.at(start_at, lambda machine=machine, dac=dac: self.start_listener(machine, dac))  # type: ignore[misc]
+
+    def start_listener(self, machine: Machine, dac: DacSettings | None) -> None:
+        """Start a listener on `machine`, unless one runs there."""
+        running = self.listeners.get(machine.name)
+        if running is None or running.stopped:  # two restarts may overlap
+            self.listeners[machine.name] = self.world.start_listener(machine, dac)
+
+    def plan(self, fault: Fault) -> None:
+        """Plan what a fault does; outages are the links' own business."""
+        world, until = self.world, TrueNs(ns_from_s(fault.at_s + fault.for_s))
+        at_ns = ns_from_s(fault.at_s)
+        if fault.kind == "host_stall":
+            world.at(at_ns, lambda: self.host().process.stall(until))
+        elif fault.kind == "host_restart":
+            world.at(at_ns, lambda: self.host().kill())
+            world.at(until, self.start_host)
+        elif fault.kind in {"stall", "listener_restart"}:
+            for name in fault.listeners or tuple(self.groups):
+                for machine, dac in self.groups[name]:
+                    world.at(at_ns, lambda m=machine: self._hit(fault, m, until))  # type: ignore[misc]
+                    if fault.kind == "listener_restart":
+                        world.at(until, lambda m=machine, d=dac: self.start_listener(m, d))  # type: ignore[misc]
+
+    def obey(self, order: Order) -> None:
+        """Plan an order to the host."""
+        self.world.at(ns_from_s(order.at_s), lambda: self.host().order(Command(order.kind), order.seconds))
+
+    def _hit(self, fault: Fault, machine: Machine, until: TrueNs) -> None:
+        node = self.listeners.get(machine.name)
+        if node is None:
+            return
+        if fault.kind == "stall":
+            node.process.stall(until)
+        else:
+            node.kill()
+
+
+def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], outage: str) -> LinkSettings:
+    """Return one direction of the links of `group` with what goes wrong on it; `outage` is its own kind of outage."""
+
+    def during(*kinds: str) -> list[tuple[int, int, Fault]]:
+        mine = (f for f in faults if f.kind in kinds and (not f.listeners or group.name in f.listeners))
+        return [(ns_from_s(f.at_s), ns_from_s(f.at_s + f.for_s), f) for f in mine]
+
+    throttled = during("throttle") if outage == "outage_down" else []
+    return replace(
+        link,
+        outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage)),
+        throttles_ns=link.throttles_ns + tuple((begin, end, round(f.kbps * 1000)) for begin, end, f in throttled),
+        rough_ns=link.rough_ns + tuple((begin, end) for begin, end, _ in during("jitter")),
+    )

@@ -1,0 +1,160 @@
+"""`radiosync sim`: what is told of a run is enough to have it again."""
+
+import json
+import shlex
+import sys
+
+import pytest
+
+from radiosync import cli
+from radiosync.errors import ConfigError
+from radiosync.sim.describe import toml_lines
+from radiosync.sim.recorder import Recorder
+from radiosync.sim.scenario import Scenario
+from radiosync.sim.swarm import draw
+from radiosync.ui.simulate import Task, parse_seeds, run_sim, run_task
+
+SHORT = """
+title = "short"
+[stream]
+songs_s = [1.0, 1.0]
+[config.host]
+codec = "pcm"
+[config.radio_sync]
+buffer_duration = 1.0
+[[listeners]]
+name = "a"
+count = 2
+[[listeners]]
+name = "b"
+down = { loss = 0.1 }
+[limits]
+complete = true
+"""
+
+
+@pytest.fixture
+def short(tmp_path):
+    path = tmp_path / "short.toml"
+    path.write_text(SHORT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def impossible(tmp_path):
+    path = tmp_path / "impossible.toml"
+    path.write_text(SHORT + "exact_error_ns_p99_max = 1\n", encoding="utf-8")
+    return path
+
+
+def sim(*words):
+    """Return the exit status of `radiosync sim`."""
+    before, sys.argv = sys.argv, ["radiosync", "sim", *map(str, words)]
+    try:
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+    finally:
+        sys.argv = before
+    return done.value.code
+
+
+def test_a_good_run_is_one_line_and_status_0(short, capsys):
+    assert sim("--scenario", short, "--seed", 3) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "passed" in line
+    assert "short" in line
+
+
+def test_a_failure_tells_the_command_that_makes_it_again(impossible, capsys):
+    assert sim("--scenario", impossible, "--seed", 3, "--listeners", 4, "--minutes", 0.05) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "FAILED" in lines[0]
+    assert any("from their play-at" in line for line in lines)
+    again = shlex.split(lines[-1].partition("again: ")[2])
+    assert again[:2] == ["radiosync", "sim"]
+    assert sim(*again[2:]) == 1
+    assert capsys.readouterr().err.splitlines()[0].split()[-2] == lines[0].split()[-2], "the same trace"
+
+
+def test_of_several_seeds_each_is_told_and_the_failed_are_named(impossible, capsys):
+    assert sim("--scenario", impossible, "--seeds", "3..4", "--minutes", 0.02, "--jobs", 2) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("again: " in line for line in lines) == 2
+    assert lines[-1].endswith("2 FAILED: 3, 4")
+
+
+def test_what_a_seed_draws_can_be_kept_as_a_file(tmp_path):
+    for seed in range(20):
+        path = tmp_path / "drawn.toml"
+        path.write_text("\n".join(toml_lines(draw(seed))), encoding="utf-8")
+        assert Scenario.load(path) == draw(seed)
+
+
+def test_a_drawn_party_that_fails_is_told_as_a_file(monkeypatch):
+    said = []
+    monkeypatch.setattr("radiosync.sim.run.JUDGES", (lambda world, scenario: ["wrong"],))
+    assert not run_sim(None, swarm=True, seeds=range(2, 3), minutes=0.03, say=said.append)
+    assert "    wrong" in said
+    assert "    | [[listeners]]" in said
+    assert said[-1] == "again: radiosync sim --swarm --seed 2 --minutes 0.03"
+
+
+def test_listeners_and_minutes_change_the_scenario(short):
+    scenario = Task(seed=1, scenario=short, listeners=7, minutes=0.5).load()
+    assert [group.count for group in scenario.listeners] == [4, 3]
+    assert scenario.stream.seconds == 30.0
+    assert Task(seed=1, scenario=short).load() == Scenario.load(short)
+
+
+def test_the_trace_tells_of_every_listener_and_changes_nothing(short):
+    rows = []
+    written = run_task(Task(seed=5, scenario=short), rows.append)
+    assert written.trace_hash == run_task(Task(seed=5, scenario=short)).trace_hash
+    json.dumps(rows)
+    assert rows[0] == {"kind": "run", "title": "short", "seed": 5}
+    samples = [row for row in rows if row["kind"] == "sample"]
+    assert {row["name"] for row in samples} == {"a", "a2", "b"}
+    playing = [row for row in samples if row["state"] == "PLAYING"]
+    assert max(abs(row["true_error_ns"]) for row in playing) < 1_000_000
+    assert max(abs(row["clock_error_ns"]) for row in playing) < 1_000_000
+    assert max(row.get("repaired", 0) for row in samples if row["name"] == "b") > 0
+    assert any("SongStarted" in row["event"] for row in rows if row["kind"] == "event")
+
+
+def test_an_exception_in_a_session_is_a_violation_and_not_the_end(short, monkeypatch):
+    def broken(self):
+        raise KeyError("of a session")
+
+    monkeypatch.setattr(Recorder, "look", broken)
+    (violation,) = run_task(Task(seed=5, scenario=short), lambda row: None).violations
+    assert "raised KeyError: 'of a session'" in violation
+
+
+@pytest.mark.parametrize("text", ["", "1", "1..", "..2", "3..2", "-1..2", "a..b", "0..1000000"])
+def test_seeds_that_are_none(text):
+    with pytest.raises(ConfigError, match=r"A\.\.B"):
+        parse_seeds(text)
+
+
+def test_seeds_include_the_last():
+    assert list(parse_seeds("7..9")) == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "--swarm"),
+        (("--swarm", "--scenario", "{short}"), "one of them"),
+        (("--swarm", "--listeners", 0), "--listeners 0"),
+        (("--swarm", "--minutes", -1), "--minutes -1"),
+        (("--swarm", "--seeds", "0..1", "--trace", "t"), "--trace"),
+        (("--swarm", "--seeds", "0..1", "--jobs", 100_000), "--jobs"),
+        (("--scenario", "nowhere.toml"), "nowhere.toml"),
+        (("--scenario", "{short}", "--trace", "/nowhere/t"), "/nowhere/t"),
+    ],
+)
+def test_a_mistake_is_one_line(words, named, short, capsys):
+    assert sim(*(str(word).format(short=short) for word in words)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert named in line
+    assert line.startswith("radiosync: ")
