@@ -79,6 +79,7 @@ def host(
     from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415  # a listener has no use for it
     from radiosync.drivers.keys import HELP  # noqa: PLC0415
     from radiosync.drivers.sources import open_source  # noqa: PLC0415
+    from radiosync.ui.host_lines import host_line  # noqa: PLC0415
 
     duration_ns = _duration_ns(duration)
     settings = Config.load(
@@ -105,7 +106,7 @@ def host(
     if driver.keys.active:
         console.say(HELP)
     with _running():
-        driver.run(lambda event: console.say(console.host_line(event)), duration_ns)
+        driver.run(lambda event: console.say(host_line(event)), duration_ns)
 
 
 @app.command()
@@ -131,6 +132,7 @@ def listen(
     startup.reached("parsed")
     from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
     from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
+    from radiosync.ui.listener_lines import listener_line  # noqa: PLC0415
 
     duration_ns = _duration_ns(duration)
     settings = Config.load(
@@ -154,7 +156,7 @@ def listen(
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     with _running():
-        driver.run(lambda event: console.say(console.listener_line(event)), duration_ns)
+        driver.run(lambda event: console.say(listener_line(event)), duration_ns)
 
 
 @app.command()
@@ -250,10 +252,11 @@ def sim(
 def devices() -> None:
     """List the sound devices that can play, and those that can capture."""
     from radiosync.drivers.portaudio import Direction, list_devices, load_portaudio  # noqa: PLC0415
+    from radiosync.ui.device_lines import device_lines  # noqa: PLC0415
 
     portaudio = load_portaudio()
     for direction in (Direction.OUTPUT, Direction.INPUT):
-        for line in console.device_lines(list_devices(portaudio, direction), direction):
+        for line in device_lines(list_devices(portaudio, direction), direction):
             typer.echo(line)
 
 

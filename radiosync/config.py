@@ -7,7 +7,6 @@ think of them (seconds, milliseconds); the rest of the program uses the `…_ns`
 `configs/default.toml` explains each key to its reader.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -280,6 +279,8 @@ def _read_toml(path: Path) -> dict[str, object]:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: can't read the configuration: {error.strerror or error}") from None
+    import tomllib  # noqa: PLC0415  # only who has a file waits for it
+
     try:
         return tomllib.loads(raw.decode())
     except UnicodeDecodeError as error:

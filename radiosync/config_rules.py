@@ -1,6 +1,5 @@
 """The rules a configuration value can be held to, each able to say in words what it wants."""
 
-import difflib
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Protocol
@@ -158,4 +157,6 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: list[str]) -> str:
     """Return the name of `known` most like `name`."""
+    import difflib  # noqa: PLC0415  # only who has made a mistake waits for it
+
     return max(known, key=lambda each: difflib.SequenceMatcher(None, name.lower(), each.lower()).ratio())

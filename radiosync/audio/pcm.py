@@ -101,7 +101,9 @@ def clean_floats(block: NDArray[Any]) -> Frames:
 
 
 def samples_from_float(
-    block: NDArray[np.floating[Any]], sample: SampleFormat, dither: np.random.Generator | None = None
+    block: NDArray[np.floating[Any]],
+    sample: SampleFormat,
+    dither: "np.random.Generator | None" = None,  # quoted: to name it is to import it
 ) -> Samples:
     """Quantise floats (float32 or float64): nearest integer, ties to even, limited to full scale, NaN as 0.
 

@@ -16,7 +16,6 @@ Beyond what that can mend a resync is due.
 """
 
 from collections import deque
-from statistics import median
 
 from radiosync.units import NS_PER_S
 
@@ -68,7 +67,7 @@ class RateController:
             return False
         if now - self._errors[0][0] < MEDIAN_NS // 2:
             return False
-        return abs(median(e for _, e in self._errors)) > self._resync_ns
+        return abs(sorted(e for _, e in self._errors)[len(self._errors) // 2]) > self._resync_ns
 
     def resynced(self, now: int) -> None:
         """Begin anew after a jump; what was learned of the rate stays."""

@@ -28,6 +28,7 @@ from radiosync.errors import ConfigError, RadiosyncError, RecordingError
 from radiosync.host.events import Finished, HostEvent, ListenerLeft, SourceLate
 from radiosync.host.listeners import ListenerRow, Status
 from radiosync.ui import console
+from radiosync.ui.host_lines import host_line
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
 from radiosync.wire.messages import ListenerState, SoloEntry
 
@@ -115,7 +116,7 @@ class _Player:
         if isinstance(event, ListenerLeft) and self._calibration is not None:
             console.warn(f"{event.name} has left; it will not be heard")
         elif not isinstance(event, Finished):
-            self._say(console.host_line(event))
+            self._say(host_line(event))
         self._finished = self._finished or isinstance(event, Finished)
 
     def _gather(self, now: HostNs) -> None:

@@ -14,7 +14,7 @@ from radiosync.drivers.capture_source import RING_S, STANDING_NS, STUCK_NS, Capt
 from radiosync.drivers.portaudio import Direction
 from radiosync.drivers.sources import open_source
 from radiosync.errors import DeviceError, SourceError
-from radiosync.ui import console
+from radiosync.ui.device_lines import device_lines
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 
 BLOCK = 480
@@ -342,7 +342,7 @@ def test_what_is_a_capturing_device(source: str, capture: bool) -> None:
 
 def test_both_directions_are_listed(fake: FakePortAudio) -> None:
     outputs, inputs = (
-        console.device_lines(portaudio.list_devices(fake, way), way) for way in (Direction.OUTPUT, Direction.INPUT)
+        device_lines(portaudio.list_devices(fake, way), way) for way in (Direction.OUTPUT, Direction.INPUT)
     )
     assert "--output" in outputs[0]
     assert "Loudspeaker" in outputs[2]
@@ -352,6 +352,6 @@ def test_both_directions_are_listed(fake: FakePortAudio) -> None:
     assert "Line in" in inputs[3]
     assert inputs[3].startswith("*"), "the default is marked"
     fake.present = False
-    assert console.device_lines(portaudio.list_devices(fake, Direction.INPUT), Direction.INPUT) == [
+    assert device_lines(portaudio.list_devices(fake, Direction.INPUT), Direction.INPUT) == [
         "no sound device that can capture was found"
     ]

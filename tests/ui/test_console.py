@@ -10,6 +10,8 @@ import pytest
 from radiosync.host import events as host
 from radiosync.listener.events import MuteChanged
 from radiosync.ui import console
+from radiosync.ui.host_lines import host_line
+from radiosync.ui.listener_lines import listener_line
 
 
 class Writes(io.StringIO):
@@ -66,7 +68,7 @@ def test_what_libraries_print_is_kept_from_standard_error(closed: bool) -> None:
 
 def test_who_blocks_and_why_is_said() -> None:
     said = [
-        console.host_line(event)
+        host_line(event)
         for event in (
             host.ListenerMuted(name="kitchen", muted=True),
             host.GroupPaused(names=("kitchen", "cellar"), seconds=10.0),
@@ -84,4 +86,4 @@ def test_who_blocks_and_why_is_said() -> None:
         "  attic is out of sync by -4.2 ms",
         "  everybody resyncs: attic and den are 6.0 ms apart",
     ]
-    assert "muted" in console.listener_line(MuteChanged(muted=True))
+    assert "muted" in listener_line(MuteChanged(muted=True))
