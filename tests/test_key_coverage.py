@@ -61,6 +61,7 @@ KEYS = {
 
 LIMITS = {
     "clock.poller:ANSWERED_MAX": "clock/test_poller.py::test_the_memory_of_answered_questions_is_bounded",
+    "clock.poller:LEAST_NS_MAX": "clock/test_poller.py::test_no_host_makes_it_ask_more_rarely_than_can_be_configured",
     "clock.poller:OUTSTANDING_MAX": "clock/test_poller.py::test_the_table_of_questions_is_bounded",
     "clock.poller:REPLY_NS_MAX": (
         "clock/test_poller.py::test_duplicates_late_and_unknown_answers_are_counted_and_dropped"
@@ -81,6 +82,10 @@ LIMITS = {
         "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
     ),
     "host.coordinator:RENDER_LEAD_MAX_NS": "host/test_session.py::test_nobody_holds_up_a_start_for_ever",
+    "host.intervals:CLOCK_NS_MAX": "host/test_intervals.py::test_hundreds_of_listeners_ask_the_clock_so_often_at_most",
+    "host.intervals:REPORT_NS_MAX": (
+        "host/test_intervals.py::test_a_report_never_comes_later_than_it_takes_to_notice_that_somebody_has_gone"
+    ),
     "host.ladder:ASKED_MAX": "host/test_ladder.py::test_asking_has_a_limit",
     "host.ladder:ASKERS_MAX": "host/test_ladder.py::test_who_asks_for_the_same_is_remembered_up_to_a_limit",
     "host.listeners:ASKED_MAX": (
@@ -114,6 +119,7 @@ LIMITS = {
     "listener.rate:CORRECTION_MAX": "listener/test_rate.py::test_an_error_that_stays_does_not_wind_up",
     "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
     "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
+    "listener.session:REPORT_NS_MAX": "listener/test_session.py::test_no_host_makes_it_fall_silent",
     "listener.solo:KEPT_MAX": "listener/test_solo.py::test_stretches_are_bounded_and_the_nearest_stay",
     "listener.stream:LEFT_OUT_MAX": "listener/test_stream.py::test_of_many_jumps_the_last_few_are_remembered",
     "listener.stream:SONGS_MAX": "listener/test_stream.py::test_songs_are_bounded",

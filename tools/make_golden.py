@@ -70,6 +70,8 @@ MESSAGES: dict[str, Message] = {
         song_id=5,
         nonce=NONCE,
         cookie=COOKIE,
+        report_ms=4_000,
+        clock_ms=500,
         host_name="Küche",
         tiers=(
             TierOffer(tier=1, kbps=555, active=True, next_seq=0x0000_015F),

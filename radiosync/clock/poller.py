@@ -4,7 +4,7 @@ The schedule: 16 questions 30 ms apart, so that a listener can start within half
 seconds have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
 don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many: the least of n delays is
 what the clock is known by, and with 20 ms of scatter it takes a minute at four a second to know it to 0.1 ms, five at
-one (uniform delays, median error).
+one (uniform delays, median error).  A host with hundreds of listeners announces a least interval.
 
 Five seconds without an answer (or three long intervals) bring a burst of eight, and again after 10, 20 and 40 s; so
 does the first answer after such a silence.
@@ -32,6 +32,7 @@ JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
 CALM_NS = 2 * NS_PER_MS
 NOISY_SHARE = 4  # the most questions where there was one: a hundred listeners on bad Wi-Fi are 400 answers a second
+LEAST_NS_MAX = 10 * NS_PER_S  # whatever a host announces: the longest interval that can be configured
 UNANSWERED_MAX = 3  # questions in a row, where these take longer than that
 SILENCE_NS_MAX = 40 * NS_PER_S
 REPLY_NS_MAX = NS_PER_S
@@ -71,7 +72,8 @@ class ClockPoller:
         self._steady_ns = steady_ns
         self.excess_ns = 0.0
         """How much delays exceed the least one, in the mean; the filter knows."""
-        self._silence_ns_min = max(SILENCE_NS, UNANSWERED_MAX * steady_ns)
+        self.least_ns = 0
+        """What the host wants to lie between two questions, once its clock has been learnt."""
         self._hurried_at = LocalNs(now - SILENCE_NS)
         self._outstanding: dict[int, LocalNs | None] = {}
         self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
@@ -155,6 +157,10 @@ class ClockPoller:
         return exchange
 
     @property
+    def _silence_ns_min(self) -> int:
+        return max(SILENCE_NS, UNANSWERED_MAX * max(self._steady_ns, min(self.least_ns, LEAST_NS_MAX)))
+
+    @property
     def outstanding(self) -> int:
         """Return how many questions wait for their answer."""
         return len(self._outstanding)
@@ -178,7 +184,8 @@ class ClockPoller:
         if self._burst_left > 0:
             return BURST_PERIOD_NS
         share = min(max(self.excess_ns / CALM_NS, 1.0), NOISY_SHARE)
-        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else self._steady_ns / share
+        steady_ns = max(self._steady_ns / share, min(self.least_ns, LEAST_NS_MAX))
+        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else steady_ns
         return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
 
     def _new_request(self) -> bytes:

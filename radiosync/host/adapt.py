@@ -1,6 +1,7 @@
 """How deep the buffer should be: deeper where the network needs it, back where it is calm.
 
-Every two seconds each listener's reports are turned into the depth that it wants,
+Every two reports (two seconds, unless there are very many listeners) each listener's are turned into the depth that it
+wants,
 
     the greatest of   1.5 times 4 J             J the interarrival jitter, unless it is falling as it does where all is
                                                 even again; of delays distributed exponentially, two in a hundred are
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 from radiosync.config import RadioSyncConfig
 from radiosync.host.coordinator import RENDER_LEAD_MAX_NS
 from radiosync.host.events import BufferChanged
+from radiosync.host.intervals import REPORT_NS
 from radiosync.host.listeners import LISTENERS_MAX, ListenerRow, ListenerTable, Status
 from radiosync.host.sender import Sender
 from radiosync.host.transport import Transport
@@ -38,8 +40,9 @@ from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, ns_from_frames
 from radiosync.wire.messages import ListenerState
 
-PERIOD_NS = 2 * NS_PER_S  # two reports of everybody
-SETTLE_NS = 4 * NS_PER_S  # two periods: a round of repairs, and the reports that follow it
+PERIOD_REPORTS, SETTLE_PERIODS = 2, 2  # a period is two reports of everybody; a round of repairs is over within one
+PERIOD_NS = PERIOD_REPORTS * REPORT_NS  # where reports come every second
+SETTLE_NS = SETTLE_PERIODS * PERIOD_NS
 GROWTH, SHRINK = 1.5, 0.8
 MARGIN = 1.5  # from what the network takes of a buffer to the buffer, and from there to one that may shrink
 CALM_NS, CALM_NS_MAX = 60 * NS_PER_S, 960 * NS_PER_S
@@ -70,12 +73,14 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """What the host itself is doing: the newest record, what it holds beyond the play position, the usual chunk."""
+    """What the host itself is doing: the newest record, what it holds beyond the play position, the usual chunk,
+    how often listeners report."""
 
     version: int
     playing: bool
     ahead_ns: int
     chunk_ns: int
+    report_ns: int = REPORT_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class BufferDepth:
         self._live = live
         self._seen: dict[Address, _Seen] = {}
         self._version = 0
+        self._period_ns = PERIOD_NS
         self._judge_at = HostNs(now + PERIOD_NS)
         self._settled_at = now
         self._troubles: deque[bool] = deque(maxlen=PERIODS)
@@ -112,10 +118,11 @@ class BufferDepth:
         """Judge what the listeners that keep up report; return the change, if there is one."""
         if not self.due(now):
             return None
-        self._judge_at = HostNs(now + PERIOD_NS)
+        self._period_ns = PERIOD_REPORTS * state.report_ns
+        self._judge_at = HostNs(now + self._period_ns)
         if state.version != self._version:
             self._version = state.version
-            self._settle(SETTLE_NS, now)
+            self._settle(0, now)
         if not state.playing:
             return self._return(now) if self._live and self._calm_ns >= self._calm_ns_needed else None
         steady = state.ahead_ns >= STEADY_SHARE * self.depth_ns
@@ -134,7 +141,7 @@ class BufferDepth:
         trouble = wish.depth_ns > self.depth_ns
         self._troubles.append(trouble)
         shallower_ns = self._start_ns if self._live else max(self._start_ns, round(self.depth_ns * SHRINK))
-        self._calm_ns = self._calm_ns + PERIOD_NS if wish.depth_ns * MARGIN <= shallower_ns else 0
+        self._calm_ns = self._calm_ns + self._period_ns if wish.depth_ns * MARGIN <= shallower_ns else 0
         if trouble and sum(self._troubles) >= (LIVE_TROUBLES if self._live else 1):
             names = [each.name for each in wishes if each.depth_ns > self.depth_ns]
             return self._deepen(wish, names, now, behind=behind)
@@ -169,11 +176,11 @@ class BufferDepth:
         if depth_ns == self._start_ns:
             self._calm_ns_needed = CALM_NS
         self._calm_ns = 0
-        self._settle(SETTLE_NS + max(change.before_ns, depth_ns), now)  # what was sent before is heard until then
+        self._settle(max(change.before_ns, depth_ns), now)  # what was sent before is heard until then
         return change
 
     def _settle(self, wait_ns: int, now: HostNs) -> None:
-        self._settled_at = HostNs(now + wait_ns)
+        self._settled_at = HostNs(now + SETTLE_PERIODS * self._period_ns + wait_ns)
         self._troubles.clear()
         self._was_steady = False
         for seen in self._seen.values():
@@ -197,7 +204,7 @@ class BufferDepth:
                 used_ns = max(0, steady_ns - 2 * chunk_ns - unused_ns) if seen.settled else 0
                 missing = report.chunks_concealed - seen.concealed
                 # What was lost is missing when it is due; what the host left out, being late with it, does not count.
-                if troubled_at is None or now - troubled_at > self.depth_ns + PERIOD_NS:
+                if troubled_at is None or now - troubled_at > self.depth_ns + self._period_ns:
                     missing = 0
                 jitter_us = report.jitter_us if report.jitter_us > JITTER_FALLING * seen.jitter_us else 0
                 each = _each(row, self.depth_ns, jitter_us * NS_PER_US, used_ns, missing, chunk_ns)
@@ -241,6 +248,7 @@ class BufferControl:
             playing=transport.horizon_moves,
             ahead_ns=max(0, ns_from_frames(sender.packetizer.next_frame - transport.horizon(now), rate)),
             chunk_ns=ns_from_frames(sender.chunk_frames, rate),
+            report_ns=table.report_ns,
         )
         # `max_client_latency` suits the buffer that was configured; who keeps up with the deepest is asked as well.
         limit_ns = self._latency_ns_max

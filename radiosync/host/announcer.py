@@ -41,6 +41,8 @@ class SessionState:
     chunk_frames: int
     buffer_ns: int
     buffered_ns: int
+    report_ns: int
+    clock_ns: int
     tiers: tuple[TierOffer, ...] = ()
 
 
@@ -128,6 +130,8 @@ class Announcer:
             song_id=songs[0].song.song_id if songs else 0,
             nonce=nonce,
             cookie=cookie,
+            report_ms=state.report_ns // NS_PER_MS,
+            clock_ms=state.clock_ns // NS_PER_MS,
             host_name=facts.host_name,
             tiers=state.tiers,
         )

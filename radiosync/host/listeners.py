@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
+from radiosync.host.intervals import REPORT_NS, REPORT_NS_MAX, clock_interval_ns, report_interval_ns
 from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_S, HostNs
 from radiosync.wire.messages import Report
@@ -17,7 +18,8 @@ from radiosync.wire.messages import Report
 LISTENERS_MAX = 4096  # rows of about 1 KiB; more than one group has ever been asked to serve
 ASKED_MAX = 256  # who has asked for a host and not reported: the oldest question is forgotten
 ANSWER_NS = 3 * NS_PER_S // 2  # from a question to the first report: two round trips of half a second, and a little
-SILENCE_NS = 3 * NS_PER_S  # three reports
+SILENCE_REPORTS = 3
+SILENCE_NS = SILENCE_REPORTS * REPORT_NS  # where reports come every second
 
 
 class Status(StrEnum):
@@ -44,6 +46,8 @@ class ListenerRow:
     """The rolling average of the samples."""
     echo_ns: int = 0
     """The last round trip as the host measured it, by the echo of an announcement."""
+    report_ns: int = REPORT_NS
+    """How often it was to report when it did so last."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class ListenerTable:
     latency_samples: int
     max_latency_ns: int
     forget_ns: int
+    report_ns_max: int = REPORT_NS_MAX
     refused: int = 0
     _rows: dict[Address, ListenerRow] = field(default_factory=dict)
     _asked: dict[Address, HostNs] = field(default_factory=dict)
@@ -93,15 +98,26 @@ class ListenerTable:
             row = self._rows[address] = ListenerRow(address, deque(maxlen=self.latency_samples), now, report)
         row.last_heard_at = now
         row.report = report
+        row.report_ns = self.report_ns
         if report.rtt_ns > 0:
             row.samples_ns.append(report.rtt_ns)
             row.average_ns = sum(row.samples_ns) // len(row.samples_ns)
         if 0 < report.echo_at <= now - report.echo_held_ns:
             row.echo_ns = now - report.echo_at - report.echo_held_ns
 
+    @property
+    def report_ns(self) -> int:
+        """How often each listener should report while it plays well, in ns."""
+        return report_interval_ns(len(self._rows), self.report_ns_max)
+
+    @property
+    def clock_ns(self) -> int:
+        """The least time between two questions to the clock of one listener, in ns."""
+        return clock_interval_ns(len(self._rows))
+
     def status(self, row: ListenerRow, now: HostNs) -> Status:
         """Return whether a listener is active, slow or gone quiet."""
-        if now - row.last_heard_at > SILENCE_NS:
+        if now - row.last_heard_at > SILENCE_REPORTS * row.report_ns:
             return Status.TIMEOUT
         return Status.SLOW if row.average_ns > self.max_latency_ns else Status.ACTIVE
 

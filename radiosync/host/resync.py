@@ -3,18 +3,20 @@
 A listener corrects itself, gently or by a jump of its own; this is for when that did not help: a person orders it, or
 the host itself, once
 
-    spread = largest - smallest sync error of the active listeners with a device > resync_threshold   for `SPREAD_NS`
+    spread = largest - smallest sync error of the active listeners with a device > resync_threshold   for three reports
 
 so that a listener's own resync (two seconds) has had its chance.  It is heard, if only as some ms of fade, so there is
 at most one a minute, whoever wants it.
 """
 
+from radiosync.host.intervals import REPORT_NS
 from radiosync.host.listeners import ListenerTable
 from radiosync.host.watch import steered
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 
 RESYNC_PAUSE_NS = 60 * NS_PER_S  # a cause that stays must not make stutter of the music
-SPREAD_NS = 3 * NS_PER_S
+SPREAD_REPORTS = 3
+SPREAD_NS = SPREAD_REPORTS * REPORT_NS  # where reports come every second
 
 
 class Resyncs:
@@ -43,7 +45,7 @@ class Resyncs:
             self._apart_since = None
             return None
         self._apart_since = self._apart_since or now
-        if now - self._apart_since < SPREAD_NS:
+        if now - self._apart_since < SPREAD_REPORTS * listeners.report_ns:
             return None
         return f"{first.name} and {last.name} are {apart_ns / NS_PER_MS:.1f} ms apart"
 

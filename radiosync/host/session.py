@@ -24,6 +24,7 @@ from radiosync.host.events import (
     SourceLate,
     SyncGo,
 )
+from radiosync.host.intervals import longest_report_ns
 from radiosync.host.listeners import Cookies, ListenerTable
 from radiosync.host.outbox import Outbox
 from radiosync.host.packetizer import CodedAudio
@@ -77,7 +78,9 @@ class HostSession:
         self.format = audio
         self.session = rng.getrandbits(63) + 1  # never 0, which stands for any
         self.counters = HostCounters()
-        self.listeners = ListenerTable(sync.latency_samples, sync.max_client_latency_ns, sync.slow_client_ns)
+        self.listeners = ListenerTable(
+            sync.latency_samples, sync.max_client_latency_ns, sync.slow_client_ns, longest_report_ns(sync)
+        )
         self.transport = Transport(rate, config.host.start_lead_ns, now, live_delay_ns=sync.buffer_ns if live else None)
         self.sender = Sender(config, audio, self.session, self.transport, now)
         self.buffer = BufferControl(sync, self.sender, self.transport, now, live=live)
@@ -324,5 +327,7 @@ class HostSession:
             chunk_frames=self.sender.chunk_frames,
             buffer_ns=self.sender.depth_ns,
             buffered_ns=self.buffered_ns(now),
+            report_ns=self.listeners.report_ns,
+            clock_ns=self.listeners.clock_ns,
             tiers=self.sender.ladder.offers(),
         )

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from radiosync.host.events import HostEvent, ListenerMuted, ListenerOutOfSync, ListenerStatusChanged
+from radiosync.host.intervals import REPORT_NS
 from radiosync.host.listeners import ListenerRow, ListenerTable, Status
 from radiosync.host.transport import Transport
 from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
 from radiosync.wire.messages import ListenerState, Report
 
-ALARM_NS = 3 * NS_PER_S  # three reports in a row: the listener itself tells its person after a second
+ALARM_REPORTS = 3  # in a row: the listener itself tells its person after a second
+ALARM_NS = ALARM_REPORTS * REPORT_NS  # where reports come every second
 END_LINGER_NS = 3 * NS_PER_S  # how long a listener that plays late, or lost its reports, can hold up the end
 
 
@@ -76,14 +78,14 @@ class ListenerWatch:
             yield ListenerMuted(name=row.report.name, muted=muted)
 
     def _sync(self, row: ListenerRow, seen: _Seen, now: HostNs) -> Iterator[HostEvent]:
-        """Tell of an error that has stayed beyond the tolerance, or within it, for `ALARM_NS`."""
+        """Tell of an error that has stayed beyond the tolerance, or within it, for three reports."""
         error_ns = row.report.sync_error_ns
         beyond = steered(row.report) and abs(error_ns) > self._tolerance_ns
         if beyond is seen.out_of_sync:
             seen.changing_since = None
             return
         seen.changing_since = seen.changing_since or now
-        if now - seen.changing_since >= ALARM_NS:
+        if now - seen.changing_since >= ALARM_REPORTS * row.report_ns:
             seen.out_of_sync, seen.changing_since = beyond, None
             yield ListenerOutOfSync(name=row.report.name, out_of_sync=beyond, error_ns=error_ns)
 

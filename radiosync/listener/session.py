@@ -46,6 +46,8 @@ from radiosync.wire.messages import (
 )
 
 REPORT_NS = NS_PER_S
+REPORT_NS_MAX = 10 * NS_PER_S  # whatever a host announces: it forgets who is silent for three times that by default
+REPORT_SPREAD = 1.1  # of the interval at most, 0.9 at least: so that listeners don't report all at once
 SILENT_NS = 2 * NS_PER_S  # two announcements missed: ask who is there
 GONE_NS = 5 * NS_PER_S  # silence after which a stream that has ended, or not begun, is over ...
 LOST_NS = 30 * NS_PER_S  # ... and one that has run dry: while a host remembers us, it may be the network
@@ -247,9 +249,13 @@ class ListenerSession:
 
     def _report(self, stream: Stream, now: LocalNs) -> None:
         state, ready = stream.state(now), stream.ready_frame(now)
+        period_ns = REPORT_NS
+        if state in (ListenerState.PLAYING, ListenerState.PAUSED, ListenerState.ENDED) and not stream.quality.tier:
+            period_ns = min(max(REPORT_NS, stream.report_ns), REPORT_NS_MAX)  # nothing is wrong: as the host wishes
+        self._report_at = min(self._report_at, LocalNs(now + round(REPORT_SPREAD * period_ns)))
         if now < self._report_at and (state, ready) == self._reported:
             return
-        self._report_at = LocalNs(now + round(REPORT_NS * self._rng.uniform(0.9, 1.1)))
+        self._report_at = LocalNs(now + round(period_ns * self._rng.uniform(2 - REPORT_SPREAD, REPORT_SPREAD)))
         self._reported = (state, ready)
         counters, playout, mapping = stream.counters, stream.playout, stream.clock.mapping()
         down_ns, up_ns = stream.one_way_ns()

@@ -95,6 +95,8 @@ class Stream:
         self._echo = (announce.sent_at, now)
         if not announce.nonce:  # answers come by another way
             self.arrivals.arrived(announce.sent_at, now)
+        self.report_ns = announce.report_ms * NS_PER_MS
+        self.poller.least_ns = announce.clock_ms * NS_PER_MS
         self._resize(announce)
         next_seq = extend_seq(self.quality.sent_before(announce), self._losses.next_seq)
         play_seq = extend_seq(announce.play_seq, next_seq)

@@ -19,7 +19,7 @@ from radiosync.wire.fields import (
 from radiosync.wire.limits import NAME_MAX, TAG_MAX, TIERS_MAX
 from radiosync.wire.messages import Announce, Kind, SongInfo, TierOffer
 
-_ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQ")
+_ANNOUNCE = struct.Struct("!qIBBHHIIQIQIIIQQHH")
 _TIER = struct.Struct("!BBHI")
 _SONG = struct.Struct("!IQQ")
 
@@ -44,6 +44,8 @@ def encode_announce(m: Announce) -> bytes:
         m.song_id,
         m.nonce,
         m.cookie,
+        min(m.report_ms, 0xFFFF),
+        min(m.clock_ms, 0xFFFF),
     )
     tiers = [_TIER.pack(t.tier, t.active, min(t.kbps, 0xFFFF), t.next_seq & U32) for t in m.tiers]
     return b"".join(
@@ -62,7 +64,7 @@ def decode_announce(session: int, r: Reader) -> Announce:
     """Read an announcement."""
     timeline = r.timeline()
     (sent_at, rate, channels, sample, control_port, clock_port, chunk_frames, play_seq, play_frame, next_seq, final,
-     buffer_ms, buffered_ms, song_id, nonce, cookie) = r.take(_ANNOUNCE)  # fmt: skip
+     buffer_ms, buffered_ms, song_id, nonce, cookie, report_ms, clock_ms) = r.take(_ANNOUNCE)  # fmt: skip
     name = r.text(NAME_MAX)
     (count,) = r.bytes(1)
     if count >= TIERS_MAX:
@@ -88,6 +90,8 @@ def decode_announce(session: int, r: Reader) -> Announce:
         song_id=song_id,
         nonce=nonce,
         cookie=cookie,
+        report_ms=report_ms,
+        clock_ms=clock_ms,
         host_name=name,
         tiers=tiers,
     )

@@ -103,6 +103,10 @@ class Announce:
     """The solicitation's, in an answer to one."""
     cookie: int = 0
     """Proof of a listener's address, in an answer to a solicitation."""
+    report_ms: int = 1000
+    """How often a listener should report while it plays well."""
+    clock_ms: int = 0
+    """The least time between two questions to the clock, of a listener that has learnt it."""
     host_name: str = ""
     tiers: tuple[TierOffer, ...] = ()
     """What the host can send beside lossless, the best first."""

@@ -249,3 +249,19 @@ def test_where_delays_scatter_more_is_asked(poller, excess_ms: float, per_s: flo
     times, _ = drive(poller, START + 70 * NS)
     steady = [t for t in times if t >= START + 20 * NS]
     assert len(steady) / 50 == pytest.approx(per_s, rel=0.1)
+
+
+def test_a_host_with_many_listeners_is_asked_less_often_once_it_is_known(poller):
+    poller.least_ns, poller.excess_ns = 4 * NS, 100.0 * module.CALM_NS
+    times, exchanges = drive(poller, START + 100 * NS)
+    assert 50 <= sum(t < START + 10 * NS for t in times) <= 60, "learning goes on as ever"
+    gaps = [b - a for a, b in pairwise(t for t in times if t >= START + 11 * NS)]
+    assert min(gaps) >= 0.8 * 4 * NS
+    assert poller.counters.bursts == 1, "and an answer in four seconds is no silence"
+    assert None not in exchanges
+
+
+def test_no_host_makes_it_ask_more_rarely_than_can_be_configured(poller):
+    poller.least_ns = 3600 * NS
+    times, _ = drive(poller, START + 100 * NS)
+    assert max(b - a for a, b in pairwise(times)) <= 1.2 * module.LEAST_NS_MAX

@@ -43,6 +43,8 @@ def state(kit):
         chunk_frames=800,
         buffer_ns=2_000 * NS_PER_MS,
         buffered_ns=1_500 * NS_PER_MS,
+        report_ns=2_000 * NS_PER_MS,
+        clock_ns=3 * NS_PER_MS,
     )
 
 
@@ -138,6 +140,8 @@ def test_announcements_hold_the_facts_and_the_state(announcer, kit, facts, state
         song_id=2,
         nonce=0,
         cookie=0,
+        report_ms=2_000,
+        clock_ms=3,
         host_name="den",
     )
     assert [(type(song), song.song_id, song.first_frame, song.timeline) for song in songs] == [

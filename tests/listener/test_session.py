@@ -1,5 +1,6 @@
 import struct
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiosync.config import Config
+from radiosync.host.listeners import ListenerTable
 from radiosync.listener.events import HostFound, HostGone, PlaybackStarted, SongChanged, StreamEnded
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.session import LOST_NS, ListenerSession
+from radiosync.listener.session import LOST_NS, REPORT_NS_MAX, REPORT_SPREAD, ListenerSession
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import decode, encode
@@ -302,6 +304,62 @@ def test_reports_come_once_a_second_and_at_every_change(world):
     assert 0 < last.offset_bound_ns < 1_000_000
     (row,) = it.host.listeners
     assert row.report == last
+
+
+@pytest.fixture
+def reporting(world, monkeypatch):
+    """A world whose host announces `told[0]` ns as the interval of reports; `times` are when they came."""
+    it = world(seconds=300.0)
+    it.told, it.times = [NS_PER_S], []
+    monkeypatch.setattr(ListenerTable, "report_ns", property(lambda _: it.told[0]))
+    real = it.host.receive_datagram
+
+    def listen(data, source, now):
+        if isinstance(decode(data), Report):
+            it.times.append((it.now - kit_start) / NS_PER_S)
+        real(data, source, now)
+
+    kit_start = it.now
+    it.host.receive_datagram = listen
+    return it
+
+
+def gaps(times, begin, end):
+    return [b - a for a, b in pairwise(t for t in times if begin <= t <= end)]
+
+
+def test_who_plays_well_reports_as_often_as_the_host_wishes(reporting):
+    it = reporting.run(5)
+    it.told[0] = 4 * NS_PER_S
+    it.run(27)
+    assert all(0.9 <= gap <= 1.11 for gap in gaps(it.times, 2, 5))
+    assert all(3.6 <= gap <= 4.41 for gap in gaps(it.times, 7, 32))
+    assert len(gaps(it.times, 7, 32)) >= 4
+    it.told[0] = NS_PER_S
+    it.run(6)
+    assert all(gap <= 2.2 for gap in gaps(it.times, 33, 38)), "at once more often again, when it hears that it should"
+    assert len(gaps(it.times, 33, 38)) >= 3
+
+
+def test_who_does_not_play_well_reports_every_second(reporting):
+    it = reporting
+    it.told[0] = 4 * NS_PER_S
+    it.run(5)
+    it.listener.stream.quality.tier = 1
+    it.run(10)
+    assert len(gaps(it.times, 6, 15)) >= 7
+    it.listener.stream.quality.tier = 0
+    it.listener.stream.mute.muted = True
+    it.listener.stream.mute.update = lambda playout, now: False
+    it.run(10)
+    assert len(gaps(it.times, 16, 25)) >= 7
+
+
+def test_no_host_makes_it_fall_silent(reporting):
+    it = reporting
+    it.told[0] = 60 * NS_PER_S
+    it.run(40)
+    assert max(gaps(it.times, 3, 40)) <= REPORT_SPREAD * REPORT_NS_MAX / NS_PER_S + 0.01
 
 
 def test_leaving_says_so(world):
