@@ -37,6 +37,20 @@ def test_frame_at_is_the_first_that_is_not_before(timeline, at, rate):
     assert timeline.play_at(frame, rate) >= at > timeline.play_at(frame - 1, rate)
 
 
+@given(timeline=timelines, frames=st.tuples(media_frames, media_frames), rate=rates)
+def test_a_later_frame_is_due_later(timeline, frames, rate):
+    early, late = sorted(frames)
+    assert timeline.play_at(early, rate) <= timeline.play_at(late, rate)
+    assert timeline.play_at(early, rate) < timeline.play_at(early + 1, rate)
+
+
+@given(timeline=timelines, since_ns=st.tuples(*[st.integers(0, 1 << 62)] * 2), rate=rates)
+def test_of_two_instants_the_later_has_no_earlier_frame(timeline, since_ns, rate):
+    early, late = (timeline.effective_at + since for since in sorted(since_ns))
+    assert timeline.frame_at(early, rate) <= timeline.frame_at(late, rate)
+    assert timeline.frame_at(early, rate) <= timeline.frame_at(early + 1, rate) <= timeline.frame_at(early, rate) + 1
+
+
 @given(timeline=timelines, frame=media_frames, rate=rates)
 def test_play_at_is_right_to_half_a_nanosecond(timeline, frame, rate):
     exact = timeline.effective_at + Fraction((frame - timeline.media_frame) * NS_PER_S, rate)

@@ -280,3 +280,57 @@ def test_bad_networks_are_outlasted(loss, seed, slack_s):
     if (1 - (1 - loss) ** 2) ** rounds < 1e-6:
         assert requests.given_up == 0
         assert buffer.bitmaps[5] == 0
+
+
+# --- anything ---------------------------------------------------------------------------------------------------------
+
+moments = st.tuples(
+    st.sampled_from(["want", "want", "arrive", "move", "way", "tier", "forget"]),
+    st.integers(0, 60),
+    st.integers(-NS_PER_S, 8 * NS_PER_S),
+    st.just(WHOLE) | st.integers(1, (1 << 192) - 1),
+    st.sampled_from([0, NS_PER_MS, TICK_NS, 700 * NS_PER_MS]),
+)
+
+
+@settings(max_examples=80)
+@given(steps=st.lists(moments, min_size=10, max_size=80), seed=st.integers(0, 1000))
+def test_whatever_happens_it_asks_in_time_in_order_and_no_more_than_it_may(steps, seed):
+    requests, buffer = scheduler({}, seed)
+    deadlines, asked_at, now = {}, [], START
+    for what, seq, slack_ns, bitmap, later_ns in steps:
+        now += later_ns
+        if what == "want":
+            deadlines[seq] = now + slack_ns
+            buffer.bitmaps[seq] = bitmap
+            requests.want(seq, deadlines[seq], now, eager=slack_ns % 2 == 0)
+        elif what == "arrive":
+            buffer.bitmaps[seq] = 0
+        elif what == "move":
+            moved = {each: at + slack_ns for each, at in deadlines.items() if each != seq}
+            requests.reschedule(moved.get, now)
+            deadlines = moved
+        elif what == "way":
+            requests.rtt_ns = abs(slack_ns) // 40
+        elif what == "tier":
+            requests.symbols_per_chunk = 1 + seq
+        else:
+            requests.forget(seq)
+            deadlines.pop(seq, None)
+        entries = requests.ask(now)
+        symbols = [
+            requests.symbols_per_chunk if bits == WHOLE else bits.bit_count() for bits in asked(entries).values()
+        ]
+        assert sum(symbols) <= SYMBOLS_ASKED_MAX or len(symbols) == 1
+        assert len(encode(Nack(session=1, cookie=2, listener_id=3, entries=entries))) <= DATAGRAM_MAX
+        for each, bits in asked(entries).items():
+            assert bits == buffer.bitmaps[each], "what is missing and no more"
+            assert deadlines[each] - now >= requests.rtt_ns + ANSWER_MIN_NS, "an answer comes in time"
+        due = [deadlines[each] for each in asked(entries)]
+        assert due == sorted(due), "the earliest first"
+        asked_at += [now] if entries else []
+        assert len(requests) <= len(deadlines)
+        at = requests.next_timeout()
+        assert (at is None) == (len(requests) == 0)
+    assert all(b - a >= TICK_NS for a, b in pairwise(asked_at))
+    assert requests.nacks == len(asked_at)
