@@ -130,9 +130,7 @@ def listen(
     """Play what a group's host sends, at the instant it should be heard."""
     startup: Startup = context.obj
     startup.reached("parsed")
-    from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
-    from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
-    from radiosync.ui.listener_lines import listener_line  # noqa: PLC0415
+    from radiosync.drivers.output_search import begin_search  # noqa: PLC0415
 
     duration_ns = _duration_ns(duration)
     settings = Config.load(
@@ -149,10 +147,15 @@ def listen(
         },
     )
     place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
+    search = begin_search(settings.listener.output)  # it goes on while these are loaded:
+    from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
+    from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
+    from radiosync.ui.listener_lines import listener_line  # noqa: PLC0415
+
     memory = open_memory(settings.listener, console.warn)
-    settings = with_remembered_offset(settings, memory, offset_ms, console.say)
+    settings = with_remembered_offset(settings, memory, offset_ms, search, console.say)
     name = settings.listener.name or _host_name()
-    driver = ListenerDriver(settings, place, name, stats_json, memory, record, startup)
+    driver = ListenerDriver(settings, place, name, stats_json, memory, record, startup, search)
     network = settings.network
     console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
     with _running():

@@ -5,6 +5,7 @@ else happens in the loop's thread: `fill` takes the stamps to the DAC clock and 
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from radiosync.audio.pcm import Frames
 from radiosync.audio.ring import FrameRing
 from radiosync.clock.dac import DacClock
 from radiosync.config import ListenerConfig
+from radiosync.drivers.background import Background
 from radiosync.drivers.clocks import local_now
 from radiosync.drivers.file_sinks import WavSink
-from radiosync.drivers.portaudio import Device, find_device, load_portaudio, open_stream, refresh_devices
+from radiosync.drivers.output_search import FoundOutput
+from radiosync.drivers.portaudio import Device, find_device, open_stream, refresh_devices
 from radiosync.drivers.stamps import Stamps
 from radiosync.errors import DeviceError
 from radiosync.listener.memory import KnownRate, Memory
@@ -32,19 +35,31 @@ TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 50 * NS_PER_MS  # between two fills, and 
 TURN_SHARE = 4  # ... more than a block of music, but of what lies ahead no more than this part may go meanwhile
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
 REOPEN_NS = NS_PER_S
+OPENING_S_MAX = 2.0  # that closing waits for a driver which is still opening
 VOLUME_POWER = 3  # loudness goes about with the cube root of amplitude: 50 % sounds half as loud
 
 
 class DeviceSink:
     """Plays through one device, and opens it again when it vanishes."""
 
-    def __init__(self, config: ListenerConfig, resync_ns: int, memory: Memory, record: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: ListenerConfig,
+        resync_ns: int,
+        memory: Memory,
+        found: FoundOutput,
+        record: Path | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        """With `wake`, which is called from there, the device is opened in a thread of its own."""
         self._config = config
         self._resync_ns = resync_ns
         self._memory = memory
-        self._portaudio = load_portaudio()
+        self._portaudio = found.portaudio
+        self._found: Device | None = found.device
         self._wanted = config.output.partition(":")[2]
-        find_device(self._portaudio, self._wanted)
+        self._wake = wake
+        self._opening: Background[Any] | None = None
         self._stream: Any = None
         self._device: Device | None = None
         self._audio: AudioFormat | None = None
@@ -64,6 +79,7 @@ class DeviceSink:
         self._stamps = Stamps()
         self._recording = None if record is None else WavSink(record)
         self._recorded = 0
+        self._was_open = False
         self.reopened = 0
 
     # --- the callback --------------------------------------------------------------------------------------------
@@ -91,7 +107,14 @@ class DeviceSink:
         self._listening = None
 
     def fill(self, now: LocalNs) -> None:
-        """Take the stamps, and render until the ring holds what `render_ahead` asks for."""
+        """Take the stamps, and render until the ring holds what `render_ahead` asks for.
+
+        Raises DeviceError where the device can't be opened the first time.
+        """
+        if self._opening is not None:
+            if self._opening.done:
+                self._opened(self._opening)
+            return
         if self._reopen_at is not None:
             if now >= self._reopen_at:
                 self._open()
@@ -141,6 +164,8 @@ class DeviceSink:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to fill again."""
+        if self._opening is not None:
+            return LocalNs(now + TURN_NS)
         if self._reopen_at is not None:
             return self._reopen_at
         return max(now, self._fill_at) if self._stream is not None else LocalNs(now + TURN_NS)
@@ -178,6 +203,10 @@ class DeviceSink:
 
     def close(self) -> None:
         """Stop and close the device."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            with contextlib.suppress(DeviceError, TimeoutError):
+                self._stream = opening.result(OPENING_S_MAX)
         if self._stream is not None:
             with contextlib.suppress(self._portaudio.PortAudioError):
                 self._stream.abort(ignore_errors=True)
@@ -185,24 +214,37 @@ class DeviceSink:
             self._stream = None
 
     def _open(self) -> None:
-        """Open the device for the current stream; try again later where it can't be had."""
+        """Begin to open the device for the current stream."""
         self.close()
         audio = self._audio
         if audio is None:
             return
-        first_time = self._reopen_at is None and self._dac is None
+        self._opening = Background(lambda: self._open_stream(audio), self._wake)
+        if self._wake is None:
+            self._opened(self._opening)
+
+    def _open_stream(self, audio: AudioFormat) -> Any:
+        """Open the device; in a thread that has what `_prepare` sets for itself, as `fill` keeps off meanwhile."""
+        found, self._found = self._found, None  # what was found at the start may have gone by the next time
+        found = find_device(self._portaudio, self._wanted) if found is None else found
+        device = found.opened_for(self._portaudio, audio)
+        self._prepare(device)
+        return open_stream(self._portaudio, device, self._latency_s(), self._callback)
+
+    def _opened(self, opening: Background[Any]) -> None:
+        """Play on the device that has been opened; try again later where it can't be had, but for the first time."""
+        self._opening = None
         try:
-            device = find_device(self._portaudio, self._wanted).opened_for(self._portaudio, audio)
-            self._prepare(device)
-            self._stream = open_stream(self._portaudio, device, self._latency_s(), self._callback)
+            self._stream = opening.result()
         except DeviceError:
-            if first_time:
+            if self._reopen_at is None and not self._was_open:
                 raise
             self._reopen_at = LocalNs(local_now() + REOPEN_NS)
             return
+        self._was_open = True
         self.reopened += self._reopen_at is not None
         self._reopen_at = None
-        self._callback_at = local_now()
+        self._callback_at = self._fill_at = local_now()
         self._attach()
 
     def _prepare(self, device: Device) -> None:

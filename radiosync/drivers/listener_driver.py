@@ -15,8 +15,7 @@ from radiosync.drivers.file_sinks import Sink, open_sink
 from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.memory_file import MemoryFile
-from radiosync.drivers.portaudio import find_device, load_portaudio
-from radiosync.drivers.priority import raise_priority
+from radiosync.drivers.output_search import OutputSearch, begin_search
 from radiosync.drivers.startup import Startup
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
@@ -45,7 +44,9 @@ class ListenerDriver:
         memory: MemoryFile,
         record: Path | None = None,
         startup: Startup | None = None,
+        search: OutputSearch | None = None,
     ) -> None:
+        """`search` is for the output's device, if that has been begun."""
         self._startup = Startup() if startup is None else startup
         self._startup.reached("imported")
         network, listener = config.network, config.listener
@@ -56,9 +57,12 @@ class ListenerDriver:
         self._device: DeviceSink | None = None
         self._sink: Sink | None = None
         self._scheduling = "normal"
-        if listener.output.partition(":")[0] == "device":
-            self._scheduling = raise_priority()  # before PortAudio's threads are started, which inherit it
-            self._device = DeviceSink(listener, config.radio_sync.resync_ns, memory, record)
+        self._waiter = Waiter()
+        search = begin_search(listener.output) if search is None else search
+        if search is not None:
+            self._scheduling = search.scheduling
+            resync_ns = config.radio_sync.resync_ns
+            self._device = DeviceSink(listener, resync_ns, memory, search.result(), record, self._waiter.wake)
         else:
             self._sink = open_sink(listener.output)
         self._interface = interface
@@ -69,7 +73,6 @@ class ListenerDriver:
         self._own_address = (interface.ip, self._time.port)
         self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name, memory=memory)
-        self._waiter = Waiter()
         for readable in (self._time, self._control, *self._group_ports.values()):
             self._waiter.watch(readable)
         self._collecting = False
@@ -305,16 +308,19 @@ def _stream_stats(stream: Stream, now: LocalNs) -> dict[str, Any]:
 
 
 def with_remembered_offset(
-    config: Config, memory: MemoryFile, given_ms: float | None, say: Callable[[str], None]
+    config: Config,
+    memory: MemoryFile,
+    given_ms: float | None,
+    search: OutputSearch | None,
+    say: Callable[[str], None],
 ) -> Config:
     """Return `config` with the offset that the sound device had last time, where none is given; remember a given one.
 
     Raises DeviceError where the device does not exist.
     """
-    kind, _, wanted = config.listener.output.partition(":")
-    if kind != "device":
+    if search is None:
         return config
-    device = find_device(load_portaudio(), wanted).key
+    device = search.result().device.key
     offset_ms = config.listener.offset_ms
     if given_ms is not None or offset_ms:
         memory.note_offset(device, offset_ms)

@@ -9,7 +9,7 @@ import soundfile
 from radiosync import cli
 from radiosync.audio.codec import Codec
 from radiosync.config import Config
-from radiosync.drivers import listener_driver
+from radiosync.drivers import listener_driver, output_search
 from radiosync.drivers.file_sinks import NullSink, WavSink
 from radiosync.drivers.interfaces import LOOPBACK, Interface
 from radiosync.drivers.listener_driver import ListenerDriver
@@ -82,7 +82,7 @@ def test_control_is_where_orders_are_taken(make_host):
 class Recorder:
     """Stands in for a sound device, and keeps what it was made with."""
 
-    def __init__(self, config, resync_ns, memory, record):
+    def __init__(self, config, resync_ns, memory, found, record, wake):
         self.made_with = (config, resync_ns)
 
     def stats(self):
@@ -99,7 +99,8 @@ class Recorder:
 def listen(monkeypatch, tmp_path):
     """Return what makes a listener with keys of one's own."""
     monkeypatch.setattr(listener_driver, "DeviceSink", Recorder)
-    monkeypatch.setattr(listener_driver, "raise_priority", lambda: "normal")
+    monkeypatch.setattr(output_search, "raise_priority", lambda: "normal")
+    monkeypatch.setattr(output_search, "find_output", lambda wanted: None)
     made = []
 
     def make(**keys):

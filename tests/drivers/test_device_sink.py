@@ -1,5 +1,6 @@
 """The sound device's driver against a PortAudio that is only pretended."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import Config, ListenerConfig
 from radiosync.drivers import clocks, device_sink, portaudio
 from radiosync.drivers.device_sink import STUCK_NS, DeviceSink
+from radiosync.drivers.output_search import FoundOutput
 from radiosync.errors import DeviceError
 from radiosync.listener.memory import KnownRate, NoMemory
 from radiosync.units import NS_PER_MS, NS_PER_S
@@ -152,15 +154,19 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 @pytest.fixture
-def fake(time: Time, monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
-    fake = FakePortAudio(time)
-    monkeypatch.setattr(device_sink, "load_portaudio", lambda: fake)
-    return fake
+def fake(time: Time) -> FakePortAudio:
+    return FakePortAudio(time)
+
+
+def make(fake: FakePortAudio, config: ListenerConfig | None = None, memory: Any = None) -> DeviceSink:
+    config = Config().listener if config is None else config
+    found = FoundOutput(fake, portaudio.find_device(fake, ""))
+    return DeviceSink(config, 5 * NS_PER_MS, NoMemory() if memory is None else memory, found)
 
 
 @pytest.fixture
 def sink(fake: FakePortAudio) -> DeviceSink:
-    return DeviceSink(Config().listener, 5 * NS_PER_MS, NoMemory())
+    return make(fake)
 
 
 def begin(sink: DeviceSink, audio: AudioFormat = CD) -> FakeListening:
@@ -331,14 +337,14 @@ def test_portaudio_s_clock_is_recognised(
 
 
 def test_the_volume_is_the_loudness(fake: FakePortAudio) -> None:
-    quiet = DeviceSink(replace(ListenerConfig(), volume=50.0), 5 * NS_PER_MS, NoMemory())
+    quiet = make(fake, replace(ListenerConfig(), volume=50.0))
     listening = begin(quiet)
     assert listening.playout._gain == pytest.approx(0.125)
 
 
 @pytest.mark.parametrize("ahead_s", [0.1, 0.5])
 def test_render_ahead_is_how_much_is_rendered_ahead(fake: FakePortAudio, time: Time, ahead_s: float) -> None:
-    sink = DeviceSink(replace(ListenerConfig(), render_ahead=ahead_s), 5 * NS_PER_MS, NoMemory())
+    sink = make(fake, replace(ListenerConfig(), render_ahead=ahead_s))
     begin(sink)
     sink._playout = Loud(2)  # type: ignore[assignment]
     run(sink, fake, time, blocks=50)
@@ -384,7 +390,7 @@ class Remembers:
 
 
 def test_what_was_learnt_of_the_device_is_known_from_the_start(fake: FakePortAudio, time: Time) -> None:
-    sink = DeviceSink(Config().listener, 5 * NS_PER_MS, Remembers(KnownRate(rate=70e-6, sigma=0.1e-6)))
+    sink = make(fake, memory=Remembers(KnownRate(rate=70e-6, sigma=0.1e-6)))
     assert sink.learnt() is None
     begin(sink)
     assert sink.stats()["device_rate_ppm"] == pytest.approx(70, abs=0.1)
@@ -393,3 +399,76 @@ def test_what_was_learnt_of_the_device_is_known_from_the_start(fake: FakePortAud
     assert learnt is not None
     assert learnt[0] == "Fake: Loudspeaker"
     assert learnt[1].sigma > 0
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if true():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("it did not come true within ten seconds")
+
+
+class Slow(FakePortAudio):
+    """A device whose driver takes its time to open."""
+
+    def __init__(self, time: Time) -> None:
+        super().__init__(time)
+        self.may_open = threading.Event()
+
+    def check_output_settings(self, device: int, **settings: Any) -> None:
+        self.may_open.wait(10)
+        super().check_output_settings(device, **settings)
+
+
+class TestInTheBackground:
+    """The loop goes on while a device is being opened."""
+
+    @pytest.fixture
+    def slow(self, time: Time) -> Slow:
+        return Slow(time)
+
+    def make(self, slow: Slow, woken: threading.Event) -> DeviceSink:
+        found = FoundOutput(slow, portaudio.find_device(slow, ""))
+        return DeviceSink(Config().listener, 5 * NS_PER_MS, NoMemory(), found, wake=woken.set)
+
+    def test_a_device_that_opens_slowly_holds_nobody_up(self, slow: Slow, time: Time) -> None:
+        woken = threading.Event()
+        sink = self.make(slow, woken)
+        listening = begin(sink)
+        sink.fill(time.now)  # type: ignore[arg-type]
+        assert (sink.opened, listening.playout, woken.is_set()) == (False, None, False)
+        slow.may_open.set()
+        assert woken.wait(10), "the loop is told"
+        sink.fill(time.now)  # type: ignore[arg-type]
+        assert sink.opened
+        assert listening.playout is not None
+        assert np.isfinite(run(sink, slow, time)).all()
+
+    def test_a_device_that_refuses_is_said_so_by_the_loop(self, slow: Slow, time: Time) -> None:
+        slow.rates = set()
+        slow.may_open.set()
+        sink = self.make(slow, woken := threading.Event())
+        begin(sink)
+        assert woken.wait(10)
+        with pytest.raises(DeviceError, match="Loudspeaker"):
+            sink.fill(time.now)  # type: ignore[arg-type]
+
+    def test_what_is_still_opening_is_closed_too(self, slow: Slow) -> None:
+        sink = self.make(slow, threading.Event())
+        begin(sink)
+        slow.may_open.set()
+        sink.close()
+        wait_until(lambda: slow.open_streams == 0)
+        assert len(slow.streams) == 1
+
+    def test_another_stream_while_opening_is_the_one_that_is_played(self, slow: Slow, time: Time) -> None:
+        sink = self.make(slow, woken := threading.Event())
+        begin(sink)
+        slow.may_open.set()
+        second = begin(sink, AudioFormat(48_000, 2, SampleFormat.S16))
+        assert woken.wait(10)
+        wait_until(lambda: sink._opening is None or sink._opening.done)
+        sink.fill(time.now)  # type: ignore[arg-type]
+        assert second.playout is not None
+        assert (slow.open_streams, slow.streams[-1].settings["samplerate"]) == (1, 48_000)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from radiosync.config import Config
-from radiosync.drivers import listener_driver
 from radiosync.drivers import memory_file as module
+from radiosync.drivers import output_search
 from radiosync.drivers.listener_driver import with_remembered_offset
 from radiosync.drivers.memory_file import FILE_NAME, MemoryFile, open_memory, state_folder
 from radiosync.listener.memory import KNOWN_SIGMA_MAX, WANDER, KnownRate
@@ -156,12 +156,13 @@ class TestOffset:
     @pytest.fixture(autouse=True)
     def _kitchen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         device: Any = type("Device", (), {"key": DEVICE})
-        monkeypatch.setattr(listener_driver, "load_portaudio", lambda: None)
-        monkeypatch.setattr(listener_driver, "find_device", lambda _portaudio, _wanted: device)
+        monkeypatch.setattr(output_search, "find_output", lambda _wanted: output_search.FoundOutput(None, device))
+        monkeypatch.setattr(output_search, "raise_priority", lambda: "normal")
 
     def start(self, memory: MemoryFile, said: list[str], given_ms: float | None, output: str = "device") -> float:
         config = Config.load(None, {"listener.offset_ms": given_ms, "listener.output": output})
-        return with_remembered_offset(config, memory, given_ms, said.append).listener.offset_ms
+        search = output_search.begin_search(output)
+        return with_remembered_offset(config, memory, given_ms, search, said.append).listener.offset_ms
 
     def test_once_given_it_stays_until_another_is(self, said: list[str]) -> None:
         memory = MemoryFile(None, said.append)
@@ -184,4 +185,5 @@ class TestOffset:
         memory.note_offset(DEVICE, 30.0)
         config = Config()
         config = replace(config, listener=replace(config.listener, offset_ms=5.0))
-        assert with_remembered_offset(config, memory, None, said.append).listener.offset_ms == 5.0
+        search = output_search.begin_search("device")
+        assert with_remembered_offset(config, memory, None, search, said.append).listener.offset_ms == 5.0
