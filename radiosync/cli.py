@@ -1,21 +1,17 @@
 """The command line: parses and calls, decides nothing."""
 
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from radiosync.config import Config
-from radiosync.config_rules import Number
 from radiosync.drivers.interfaces import find_interface
 from radiosync.drivers.startup import Startup
-from radiosync.errors import ConfigError, RadiosyncError, UserError
+from radiosync.errors import ConfigError, UserError
 from radiosync.ui import console
-from radiosync.units import ns_from_s
+from radiosync.ui.running import duration_in_ns, exit_after, host_name, running
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -29,26 +25,6 @@ DurationOption = Annotated[float | None, typer.Option(help="stop after so many s
 
 # Typer has a copy of click inside, or uses it from outside, as its version has it; this is the same exception in both.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-_DURATION = Number(0, 1e9, "s")  # thirty years
-
-
-def _duration_ns(seconds: float | None) -> int | None:
-    if seconds is not None and _DURATION.accept(seconds) is None:
-        raise ConfigError(f"--duration {seconds:g}: must be {_DURATION.wants()}")
-    return None if seconds is None else ns_from_s(seconds)
-
-
-@contextmanager
-def _running() -> Iterator[None]:
-    """Make of what a person could have prevented a failure of the run: the start is over."""
-    try:
-        yield
-    except UserError as error:
-        raise RadiosyncError(str(error)) from error
-
-
-def _host_name() -> str:
-    return socket.gethostname().split(".")[0]
 
 
 @app.command()
@@ -81,7 +57,7 @@ def host(
     from radiosync.drivers.sources import open_source  # noqa: PLC0415
     from radiosync.ui.host_lines import host_line  # noqa: PLC0415
 
-    duration_ns = _duration_ns(duration)
+    duration_ns = duration_in_ns(duration)
     settings = Config.load(
         config,
         {
@@ -98,14 +74,14 @@ def host(
     place = find_interface(settings.network.interface, settings.network.group)
     console.keep_stderr()
     music = open_source(source, settings, format, console.warn)
-    driver = HostDriver(settings, music, place, _host_name(), stats_json)
+    driver = HostDriver(settings, music, place, host_name(), stats_json)
     network = settings.network
     console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
     if driver.control_error is not None:
         console.warn(str(driver.control_error))
     if driver.keys.active:
         console.say(HELP)
-    with _running():
+    with running():
         driver.run(lambda event: console.say(host_line(event)), duration_ns)
 
 
@@ -128,38 +104,23 @@ def listen(
     duration: DurationOption = None,
 ) -> None:
     """Play what a group's host sends, at the instant it should be heard."""
-    startup: Startup = context.obj
-    startup.reached("parsed")
-    from radiosync.drivers.output_search import begin_search  # noqa: PLC0415
+    from radiosync.ui.listen import run_listen  # noqa: PLC0415
 
-    duration_ns = _duration_ns(duration)
-    settings = Config.load(
-        config,
-        {
-            "network.group": group,
-            "network.port": port,
-            "network.interface": interface,
-            "listener.host": host,
-            "listener.output": output,
-            "listener.name": name,
-            "listener.offset_ms": offset_ms,
-            "listener.volume": volume,
-        },
+    run_listen(
+        context.obj,
+        group=group,
+        port=port,
+        interface=interface,
+        host=host,
+        output=output,
+        name=name,
+        offset_ms=offset_ms,
+        volume=volume,
+        record=record,
+        config=config,
+        stats_json=stats_json,
+        duration=duration,
     )
-    place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
-    search = begin_search(settings.listener.output)  # it goes on while these are loaded:
-    from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
-    from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
-    from radiosync.ui.listener_lines import listener_line  # noqa: PLC0415
-
-    memory = open_memory(settings.listener, console.warn)
-    settings = with_remembered_offset(settings, memory, offset_ms, search, console.say)
-    name = settings.listener.name or _host_name()
-    driver = ListenerDriver(settings, place, name, stats_json, memory, record, startup, search)
-    network = settings.network
-    console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
-    with _running():
-        driver.run(lambda event: console.say(listener_line(event)), duration_ns)
 
 
 @app.command()
@@ -218,7 +179,7 @@ def calibrate(
     else:
         settings = Config.load(config, {"network.group": group, "network.port": port, "network.interface": interface})
         place = find_interface(settings.network.interface, settings.network.group)
-        good = run_calibration(settings, place, _host_name(), rounds, plan_path, input, console.say)
+        good = run_calibration(settings, place, host_name(), rounds, plan_path, input, console.say)
     if not good:
         raise typer.Exit(1)
 
@@ -298,19 +259,16 @@ def _usage_line(error: Any) -> str:
 
 def main(startup: Startup | None = None) -> None:
     """Run the command line; a person's mistake is one line and exit status 2."""
+    exit_after(lambda: _run(startup or Startup()))
+
+
+def _run(startup: Startup) -> int:
     try:
-        result: Any = app(sys.argv[1:] or ["--help"], standalone_mode=False, obj=startup or Startup())
+        result: Any = app(sys.argv[1:] or ["--help"], standalone_mode=False, obj=startup)
     except _UsageError as error:
-        console.say(f"radiosync: {_usage_line(error)}")
-        sys.exit(2)
-    except UserError as error:
-        console.say(f"radiosync: {error}")
-        sys.exit(2)
-    except RadiosyncError as error:
-        console.say(f"radiosync: {error}")
-        sys.exit(1)
+        raise UserError(_usage_line(error)) from None
     except typer.Exit as done:
-        sys.exit(done.exit_code)
+        return int(done.exit_code)
     except typer.Abort:
-        sys.exit(0)
-    sys.exit(result if isinstance(result, int) else 0)
+        return 0
+    return result if isinstance(result, int) else 0

@@ -15,6 +15,7 @@ from radiosync.drivers.interfaces import LOOPBACK, Interface
 from radiosync.drivers.listener_driver import ListenerDriver
 from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.sources import open_source
+from radiosync.ui import listen as listen_command
 from radiosync.units import NS_PER_MS
 
 LO = Interface(LOOPBACK, "lo")
@@ -154,12 +155,12 @@ def command(monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("words", [["listen"], ["host", "--source", "x"]])
-def test_interface_is_where_everything_goes(command, words):
-    assert command('network.interface = "tun7"', words, cli, "find_interface")[0] == "tun7"
+@pytest.mark.parametrize(("words", "owner"), [(["listen"], listen_command), (["host", "--source", "x"], cli)])
+def test_interface_is_where_everything_goes(command, words, owner):
+    assert command('network.interface = "tun7"', words, owner, "find_interface")[0] == "tun7"
 
 
 def test_name_is_what_a_listener_is_called(command, monkeypatch):
-    monkeypatch.setattr(cli, "find_interface", lambda interface, group: LO)
+    monkeypatch.setattr(listen_command, "find_interface", lambda interface, group: LO)
     args = command('listener.name = "attic"', ["listen", "--output", "null"], listener_driver, "ListenerDriver")
     assert args[2] == "attic"
