@@ -11,7 +11,9 @@ The integral is there for a rate that neither estimate knows; at a damping of 2 
 the first frames' error, which is of the placement and not of the rate, has been worked off.
 
 u and its slope are bounded: 300 ppm are half a cent of pitch, and a slope of 50 ppm a second, or 100 on the way back,
-can't be heard as a glide.
+can't be heard as a glide.  These are for the first 20 seconds, and for an error beyond 1 ms.  Otherwise what E adds
+stays within 15 ppm: behind 20 ms of jitter the clock's estimate improves in jumps of some 0.1 ms, and each of them
+would pull the pitch by 100 ppm for a while, for a step nobody hears.
 Beyond what that can mend a resync is due.
 """
 
@@ -23,6 +25,9 @@ GAIN_PER_S = 0.25
 INTEGRAL_GAIN_PER_S2 = GAIN_PER_S * GAIN_PER_S / 16
 YOUNG_NS = 10 * NS_PER_S  # the first frame is placed by clocks that are young
 CORRECTION_MAX = 300e-6
+CALM_MAX = 15e-6  # 1 ms in a minute: faster than good crystals age, slower than anybody hears
+SETTLED_NS = 20 * NS_PER_S
+AWAY_NS, BACK_NS = NS_PER_S // 1000, 50_000  # a greater error is caught up with, until it is less than the other
 SLEW_MAX_PER_S = 50e-6
 RELEASE_MAX_PER_S = 100e-6  # or a correction that has done its work would carry past the goal
 MEDIAN_NS = 2 * NS_PER_S  # a resync needs an error that stays, not one late stamp
@@ -39,6 +44,7 @@ class RateController:
         self._errors: deque[tuple[int, float]] = deque(maxlen=ERRORS_MAX)
         self._integral = 0.0
         self._age_ns = 0
+        self._far = False
         self._resynced_at: int | None = None
         self.correction = 0.0
 
@@ -48,13 +54,22 @@ class RateController:
         error_s = error_ns / NS_PER_S
         self._age_ns += elapsed_ns
         wanted = GAIN_PER_S * error_s + self._integral
-        clipped = min(max(wanted, -CORRECTION_MAX), CORRECTION_MAX)
+        pull_max = CORRECTION_MAX if self._catches_up(abs(error_ns)) else CALM_MAX
+        clipped = min(max(GAIN_PER_S * error_s, -pull_max), pull_max) + self._integral
+        clipped = min(max(clipped, -CORRECTION_MAX), CORRECTION_MAX)
         if self._age_ns > YOUNG_NS and clipped == wanted:  # no wind-up while it can't act
             self._integral += INTEGRAL_GAIN_PER_S2 * error_s * elapsed_s
         releasing = abs(clipped) < abs(self.correction)
         step_max = (RELEASE_MAX_PER_S if releasing else SLEW_MAX_PER_S) * elapsed_s
         self.correction += min(max(clipped - self.correction, -step_max), step_max)
         return self.correction
+
+    def _catches_up(self, size_ns: float) -> bool:
+        if self._age_ns < SETTLED_NS or size_ns > AWAY_NS:
+            self._far = size_ns > AWAY_NS
+            return True
+        self._far = self._far and size_ns > BACK_NS
+        return self._far
 
     def resync_due(self, error_ns: float, now: int) -> bool:
         """Say whether the error has been beyond the threshold for so long that only a jump helps."""
