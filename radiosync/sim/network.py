@@ -33,6 +33,8 @@ class LinkSettings:
     delay_ns: int = 100 * NS_PER_US
     jitter_ns: int = 20 * NS_PER_US
     """The mean of an exponential distribution on top of the delay."""
+    jitter_uniform_ns: int = 0
+    """The most of a uniform one, in addition."""
     duplicate: float = 0.0
     reorder: float = 0.0
     """The share that is held back by up to `reorder_ns` while others overtake."""
@@ -104,6 +106,8 @@ class Direction:
             rough = any(begin <= at < end for begin, end in settings.rough_ns)
             if jitter_ns := settings.rough_jitter_ns if rough else settings.jitter_ns:
                 out_at += round(rng.expovariate(1.0) * jitter_ns)
+            if settings.jitter_uniform_ns:
+                out_at += rng.randrange(settings.jitter_uniform_ns)
             if settings.reorder and rng.random() < settings.reorder:
                 counters.reordered += 1
                 out_at += rng.randrange(settings.reorder_ns)

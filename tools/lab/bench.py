@@ -2,6 +2,7 @@
 
     bench.py clean loss5 --seconds 60          some scenarios of scenarios.toml; all but the long ones if none is named
     bench.py clean --compare snapcast          Snapcast in the same session of measurements
+    bench.py clean loss5 --compare sim         and the same scenarios in the simulator
     bench.py far --repeat 3 --out results      three runs each; figures, logs and plots stay in the folder
 
 Needs root and Linux; what it needs from the system it installs (apt-get) or names.  See README.md for the figures.
@@ -24,6 +25,7 @@ import checks
 import files
 import meter
 import plot
+import twin
 from lan import HERE, LabError
 from runner import Run, Scenario, System
 from systems import Radiosync, Snapcast
@@ -40,6 +42,7 @@ COLUMNS = (
     "said - true µs: median / p95",
     "dropouts",
     "glitches",
+    "symbols lost / repaired",
     "first sound s",
     "in sync s",
     "rate excess ppm",
@@ -50,6 +53,7 @@ COLUMNS = (
     "quiet windows",
     "busy cores",
 )
+LOST = "counted_symbols_lost"
 Json = dict[str, Any]
 
 
@@ -111,7 +115,7 @@ def once(scenario: Scenario, system: System, folder: Path, *, keep: bool) -> boo
 
 def cells(report: Json) -> list[str]:
     """Return a report as cells of the table."""
-    listeners, machine, resources = report["listeners"], report["machine"], report.get("resources", {})
+    listeners, machine, resources = report["listeners"], report.get("machine"), report.get("resources", {})
 
     def lag(values: Json | None) -> str:
         if not values or not values["n"]:
@@ -140,17 +144,19 @@ def cells(report: Json) -> list[str]:
         lag(report.get("lag_quiet_us")),
         each(lambda v: v["error_us"].get("sd")),
         "; ".join(said(v) for v in listeners),
-        each(lambda v: v["dropouts"]),
-        each(lambda v: v["glitches"]),
+        each(lambda v: v.get("dropouts")),
+        each(lambda v: v.get("glitches")),
+        " ".join(f"{v['counted_symbols_lost']} / {v['counted_symbols_repaired']}" for v in listeners if LOST in v)
+        or "-",
         each(lambda v: start(v, "first_sound_s")),
         each(lambda v: start(v, "in_sync_100us_s")),
         each(lambda v: v.get("rate_excess_ppm_max")),
         cost("cpu_percent"),
         cost("rss_mib"),
         cost("waited_percent"),
-        f"{machine['stalls_over_20ms']} (worst {machine['worst_stall_ms']:.0f} ms)",
-        f"{machine['quiet_windows']}/{machine['windows']}",
-        str(machine.get("busy_cores", "-")),
+        f"{machine['stalls_over_20ms']} (worst {machine['worst_stall_ms']:.0f} ms)" if machine else "-",
+        f"{machine['quiet_windows']}/{machine['windows']}" if machine else "-",
+        str(machine.get("busy_cores", "-")) if machine else "-",
     ]
 
 
@@ -165,7 +171,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="to measure, instead of the scenario's")
     parser.add_argument("--warm-up", type=float, help="seconds that don't count, instead of the scenario's")
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--compare", choices=["snapcast"], help="run this system as well")
+    parser.add_argument("--compare", choices=["snapcast", "sim"], help="run this as well")
     parser.add_argument("--only-other", action="store_true", help="with --compare: leave radiosync out")
     parser.add_argument("--program", type=Path, default=Path(sys.executable).with_name("radiosync"))
     parser.add_argument(
@@ -175,7 +181,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the recordings, to judge them again")
     options = parser.parse_args()
     systems: list[System] = [] if options.only_other else [Radiosync(options.program, tuple(options.host_option))]
-    systems += [Snapcast()] if options.compare else []
+    systems += [Snapcast()] if options.compare == "snapcast" else []
     out = (options.out or Path(tempfile.mkdtemp(prefix="lab-"))).resolve()
     good = True
     try:
@@ -188,6 +194,9 @@ def main() -> None:
                     name = f"{scenario.name}-{system.name}"
                     taken = sum(path.is_dir() for path in out.glob(f"{name}-*"))
                     good &= once(scenario, system, out / f"{name}-{taken + 1}", keep=options.keep)
+            if options.compare == "sim":
+                for seed in range(1, options.repeat + 1):
+                    print(row(cells(twin.simulate(scenario, seed))), flush=True)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(2)
