@@ -9,6 +9,7 @@ they are unless --force is given.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from radiosync.audio.format import AudioFormat, SampleFormat
@@ -52,6 +53,30 @@ TIMELINE = Timeline(
 )
 FRAME = MediaFrame(TIMELINE.media_frame + 22_050 * 7)
 
+AUDIO = Audio(
+    session=SESSION,
+    timeline=TIMELINE,
+    chunk=ChunkHeader(
+        seq=0x0000_0107,
+        epoch=2,
+        first_frame=FRAME,
+        frames=22_050,
+        play_at=TIMELINE.play_at(FRAME, 44_100),
+        song_id=5,
+        song_frame=1_000_000,
+        buffer_position_ms=45_250,
+        stamped_at=HostNs(STARTED_AT - 42_000_000_000),
+        codec=2,
+        tier=1,
+        coded_bytes=2_196,
+        symbol_bytes=1_090,
+        symbols=3,
+    ),
+    index=2,
+    repair=True,
+    payload=bytes.fromhex("fff8c9180012a5a55a5a0f0ff0f0beef"),
+)
+
 MESSAGES: dict[str, Message] = {
     "announce": Announce(
         session=SESSION,
@@ -88,28 +113,12 @@ MESSAGES: dict[str, Message] = {
         artist="Ludwig van Beethoven",
         album="",
     ),
-    "audio": Audio(
-        session=SESSION,
-        timeline=TIMELINE,
-        chunk=ChunkHeader(
-            seq=0x0000_0107,
-            epoch=2,
-            first_frame=FRAME,
-            frames=22_050,
-            play_at=TIMELINE.play_at(FRAME, 44_100),
-            song_id=5,
-            song_frame=1_000_000,
-            buffer_position_ms=45_250,
-            stamped_at=HostNs(STARTED_AT - 42_000_000_000),
-            codec=2,
-            tier=1,
-            coded_bytes=2_196,
-            symbol_bytes=1_090,
-            symbols=3,
-        ),
-        index=2,
-        repair=True,
-        payload=bytes.fromhex("fff8c9180012a5a55a5a0f0ff0f0beef"),
+    "audio": AUDIO,
+    "parity": replace(  # of 01020304, 10204080 and ff00: the example of PROTOCOL.md
+        AUDIO,
+        chunk=replace(AUDIO.chunk, coded_bytes=10, symbol_bytes=4),
+        index=4,
+        payload=bytes.fromhex("9dc81f8c"),
     ),
     "bye": Bye(session=SESSION, timeline=TIMELINE, reason=ByeReason.ENDED, final_frame=MediaFrame(FRAME + 500_000)),
     "sync": Sync(

@@ -238,6 +238,7 @@ class HostDriver:
             "tiers": list(session.sender.ladder.active),
             "repairs_multicast": sent.repairs_multicast,
             "repairs_unicast": sent.repairs_unicast,
+            "repairs_parity": sent.repairs_parity,
             "nacks_received": session.reception.nacks,
             "rejected": counters.rejected + self.clock_rejected,
             "chunks_late": sent.chunks_late,

@@ -46,6 +46,8 @@ class SendCounters:
     symbols_sent: int = 0
     tier_symbols_sent: int = 0
     repairs_multicast: int = 0
+    repairs_parity: int = 0
+    """Of those, how many were parity."""
     repairs_unicast: int = 0
     chunks_late: int = 0
     """Chunks dropped because they could not be sent in time."""
@@ -202,9 +204,11 @@ class Sender:
                 continue
             if repair.to is None:
                 self.counters.repairs_multicast += 1
+                self.counters.repairs_parity += repair.parity
             else:
                 self.counters.repairs_unicast += 1
-            yield self._symbol(sent, repair.index, repair.to, now, repair=True)
+            index = repair.index + (len(sent.symbols) if repair.parity else 0)
+            yield self._symbol(sent, index, repair.to, now, repair=True)
 
     def next_timeout(self, now: HostNs) -> HostNs | None:
         """Return when something may be sent next."""
@@ -285,6 +289,6 @@ class Sender:
             chunk=chunk.header,
             index=index,
             repair=repair,
-            payload=chunk.symbols[index],
+            payload=chunk.symbol(index),
         )
         return Datagram(encode(audio), to, False, chunk.header.tier)

@@ -11,6 +11,7 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener import jitter as module
 from radiosync.listener.jitter import Added, JitterBuffer
 from radiosync.repair.request import WHOLE
+from radiosync.repair.symbols import Chunk
 
 CHUNK = 100  # frames; 200 bytes, so that there are four symbols
 
@@ -63,10 +64,17 @@ def test_duplicates_change_nothing(buffer, chunk):
     assert buffer.read(310, 1)[0] == 310 - 30_000
 
 
-def test_parity_is_held_for_a_duplicate(buffer, chunk):
+def test_parity_stands_in_for_any_symbol(buffer, chunk, kit):
     symbols = chunk(3)
-    assert buffer.add(3, replace(symbols[0], index=4)) is Added.DUPLICATE
-    assert buffer.missing(3) == 0b1111
+    made = Chunk(header=symbols[0].chunk, symbols=tuple(s.payload for s in symbols))
+    parity = [replace(symbols[0], index=i, payload=made.symbol(i), repair=True) for i in (4, 9)]
+    assert add(buffer, [parity[1], parity[1], symbols[2]]) == [Added.NEW, Added.DUPLICATE, Added.NEW]
+    assert buffer.missing(3).bit_count() == 2
+    assert add(buffer, [symbols[3], parity[0], symbols[0]]) == [Added.NEW, Added.COMPLETED, Added.DUPLICATE]
+    assert buffer.missing(3) == 0
+    samples, present = buffer.read(300, CHUNK)
+    assert present.all()
+    assert np.array_equal(samples, kit.counting(300, CHUNK))
 
 
 def test_a_header_that_contradicts_the_first_is_refused(buffer, chunk):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from radiosync.repair import respond as module
 from radiosync.repair.respond import (
     BURST,
+    CROWD_NS,
     GATHER_NS,
     GATHER_URGENT_NS,
     HOLD_OFF_NS,
@@ -16,6 +17,7 @@ from radiosync.repair.respond import (
     RepairQueue,
 )
 from radiosync.units import NS_PER_MS, NS_PER_S
+from radiosync.wire.limits import PARITY_MAX
 
 START = 1_795_000_000 * NS_PER_S
 FAR = START + 40 * NS_PER_S
@@ -48,10 +50,10 @@ def drive(queue, now, until):
 
 def test_one_listener_is_served_alone(queue):
     queue.ask(7, 0b101, FAR, ANNA, START)
-    assert len(queue) == 2
+    assert len(queue) == 1
     assert take_all(queue, START + GATHER_NS - 1) == []
     assert drive(queue, START, START + NS_PER_S) == [
-        (START + GATHER_NS + IDLE_NS - 1, Repair(seq=7, index=index, to=ANNA)) for index in (0, 2)
+        (START + GATHER_NS, Repair(seq=7, index=index, to=ANNA)) for index in (0, 2)
     ]
     assert len(queue) == 0
     assert queue.next_timeout() is None
@@ -64,11 +66,82 @@ def test_the_timeout_is_met_and_no_earlier_look_is_needed(queue):
 
 
 @pytest.mark.parametrize("other", [BERT, CARL])
-def test_what_two_ask_for_is_multicast_once(queue, other):
+def test_what_several_have_lost_alike_is_multicast_once(queue, other):
     queue.ask(7, 0b11, FAR, ANNA, START)
     queue.ask(7, 0b10, FAR, other, START + GATHER_NS // 2)
     sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]
-    assert sorted(sent, key=lambda r: r.index) == [Repair(seq=7, index=0, to=ANNA), Repair(seq=7, index=1, to=None)]
+    assert sent == [Repair(seq=7, index=0, to=None), Repair(seq=7, index=1, to=None)]
+
+
+def test_where_they_have_lost_different_symbols_parity_is_sent_as_much_as_the_worst_off_needs(queue):
+    queue.ask(7, 0b0000111, FAR, ANNA, START)
+    queue.ask(7, 0b0011000, FAR, BERT, START)
+    queue.ask(7, 0b1000000, FAR, CARL, START + GATHER_NS - 1)
+    sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]
+    assert sent == [Repair(seq=7, index=index, parity=True, to=None) for index in range(3)]
+    assert len(queue) == 0
+
+
+def test_parity_is_fresh_until_all_of_it_has_been_sent(queue):
+    indices, now = [], START
+    for _ in range(40):
+        queue.ask(7, 0b011, FAR, ANNA, now)
+        queue.ask(7, 0b100, FAR, BERT, now)
+        sent = drive(queue, now, now + NS_PER_S)
+        indices += [repair.index for _, repair in sent]
+        now += NS_PER_S
+    assert indices == [i % PARITY_MAX for i in range(80)]
+
+
+def test_who_asks_soon_after_another_is_one_of_several(queue):
+    """More are waiting to ask: parity heals those too."""
+    queue.ask(7, 0b01, FAR, ANNA, START)
+    assert [r.to for _, r in drive(queue, START, START + NS_PER_S)] == [ANNA]
+    queue.ask(7, 0b10, FAR, BERT, START + CROWD_NS - 1)
+    assert [r for _, r in drive(queue, START, START + CROWD_NS + NS_PER_S)] == [
+        Repair(seq=7, index=0, parity=True, to=None)
+    ]
+    queue.ask(7, 0b100, FAR, BERT, START + 2 * CROWD_NS - 2 * GATHER_NS)
+    assert [r.to for _, r in drive(queue, START, START + 3 * CROWD_NS)] == [None]
+    queue.ask(7, 0b100, FAR, BERT, START + 3 * CROWD_NS)  # now it is alone again
+    assert [r.to for _, r in drive(queue, START, START + 4 * CROWD_NS)] == [BERT]
+
+
+def test_who_asks_long_after_another_is_alone(queue):
+    queue.ask(7, 0b01, FAR, ANNA, START)
+    drive(queue, START, START + NS_PER_S)
+    queue.ask(7, 0b10, FAR, BERT, START + CROWD_NS)
+    assert [r.to for _, r in drive(queue, START, START + 2 * CROWD_NS)] == [BERT]
+
+
+def test_more_than_there_is_parity_for_is_sent_itself(queue):
+    queue.ask(7, (1 << PARITY_MAX + 1) - 1, FAR, ANNA, START)
+    queue.ask(7, 1 << 150, FAR, BERT, START)
+    sent = {(repair.index, repair.parity) for _, repair in drive(queue, START, START + NS_PER_S)}
+    assert sent == {(index, False) for index in (*range(PARITY_MAX + 1), 150)}
+
+
+def test_joiners_do_not_make_a_crowd_of_each_other(queue):
+    """Each is sent the whole buffer, when it comes; the others have it already."""
+    queue.ask(7, 0b11, FAR, ANNA, START, backfill=True)
+    drive(queue, START, START + NS_PER_S)
+    queue.ask(7, 0b11, FAR, BERT, START + NS_PER_S, backfill=True)
+    assert [r.to for _, r in drive(queue, START + NS_PER_S, START + 2 * NS_PER_S)] == [BERT, BERT]
+    for joiner in (ANNA, BERT):
+        queue.ask(8, 0b11, FAR, joiner, START + 2 * NS_PER_S, backfill=True)
+    sent = [r for _, r in drive(queue, START + 2 * NS_PER_S, START + 3 * NS_PER_S)]
+    assert sent == [Repair(seq=8, index=0, to=None), Repair(seq=8, index=1, to=None)]
+
+
+def test_parity_that_is_on_its_way_counts_for_whoever_asks(queue):
+    queue.ask(7, 0b01, FAR, ANNA, START)
+    queue.ask(7, 0b10, FAR, BERT, START)
+    ((sent_at, repair),) = drive(queue, START, START + NS_PER_S)
+    assert repair.parity
+    queue.ask(7, 0b1000, FAR, CARL, sent_at + 1)
+    assert len(queue) == 0
+    queue.ask(7, 0b11000, FAR, CARL, sent_at + 2)
+    assert [r.index for _, r in drive(queue, sent_at, sent_at + NS_PER_S)] == [1]
 
 
 def test_asking_twice_does_not_make_one_listener_two(queue):
@@ -132,7 +205,7 @@ def test_backfill_that_somebody_has_lost_is_a_repair(queue):
         queue.ask(seq, 0b11, FAR, ANNA, START, backfill=True)
     queue.ask(3, 0b10, FAR, BERT, START)
     queue.ask(3, 0b10, FAR, CARL, START, backfill=True)
-    assert len(queue) == 6
+    assert len(queue) == 5
     taken = [(r.seq, r.index, r.to) for r in take_all(queue, START + GATHER_NS)]
     assert taken == [(3, 1, None), (1, 0, ANNA), (1, 1, ANNA), (2, 0, ANNA), (2, 1, ANNA), (3, 0, ANNA)]
 
@@ -171,7 +244,7 @@ def test_all_together_get_theirs_and_nobody_starves():
     queue = RepairQueue(PLENTY, 100, START)
     for seq in range(10):
         for listener, address in enumerate((ANNA, BERT, CARL)):
-            queue.ask(seq, ((1 << 20) - 1) << 20 * listener, FAR, address, START)
+            queue.ask(3 * seq + listener, ((1 << 20) - 1) << 20, FAR, address, START)
     log = drive(queue, START, START + 3 * NS_PER_S)
     assert 300 <= len(log) <= 300 + BURST + 1
     assert max(sum(1 for at, _ in log if at == now) for now, _ in log) <= BURST
@@ -231,14 +304,16 @@ def test_no_pattern_of_questions_gets_more_than_the_budgets(each, total, seed):
 
 
 def test_capacity_refuses_and_counts(queue, monkeypatch):
-    monkeypatch.setattr(module, "SYMBOLS_PENDING_MAX", 10)
-    queue.ask(1, (1 << 8) - 1, FAR, ANNA, START)
-    queue.ask(2, (1 << 8) - 1, FAR, ANNA, START)
-    assert len(queue) == 10
-    assert queue.overflows == 6
-    queue.ask(1, 1, FAR, BERT, START)  # joins one that waits
-    assert queue.overflows == 6
-    take_all(queue, START + GATHER_NS)
+    monkeypatch.setattr(module, "ASKS_PENDING_MAX", 2)
+    queue.ask(1, 0b11, FAR, ANNA, START)
+    queue.ask(2, 0b11, FAR, ANNA, START)
+    queue.ask(3, 0b11, FAR, ANNA, START)
+    queue.ask(2, 0b11, FAR, BERT, START)
+    assert len(queue) == 2
+    assert queue.overflows == 2
+    queue.ask(1, 0b111, FAR, ANNA, START)  # is waiting already
+    assert queue.overflows == 2
+    assert [r.to for r in take_all(queue, START + GATHER_NS)] == [ANNA] * 5
     queue.ask(3, 1, FAR, ANNA, START + GATHER_NS)
     assert len(queue) == 1
 
@@ -257,7 +332,7 @@ def test_forgetting_a_listener_leaves_what_others_wait_for(queue):
     queue.ask(1, 0b01, FAR, BERT, START)
     queue.forget_listener(ANNA)
     assert len(queue) == 1
-    assert [(r.index, r.to) for _, r in drive(queue, START, START + NS_PER_S)] == [(0, BERT)]
+    assert [r.index for _, r in drive(queue, START, START + NS_PER_S)] == [0]
 
 
 def test_budgets_are_kept_for_so_many_addresses_only(queue, monkeypatch):

@@ -14,7 +14,7 @@ from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import HostConfig, NetworkConfig
 from radiosync.host import announcer, coordinator, listeners
-from radiosync.repair import request, respond
+from radiosync.repair import parity, request, respond
 from radiosync.timeline import RECORDS_MAX, PlayState
 from radiosync.wire import announce_codec, codec, fields, limits, listener_codec, messages
 from radiosync.wire.messages import ByeReason, Kind, ListenerState, SyncPhase
@@ -198,6 +198,16 @@ def test_flac_is_decoded_with_the_header_of_the_page(sample):
         assert np.array_equal(file.read(dtype=sample.dtype.name, always_2d=True), music)
 
 
+def test_parity_is_as_the_page_says():
+    assert f"({parity.POLYNOMIAL:#x})" in PAGE
+    symbols = re.search(r"Three symbols of 4 bytes, (\w+), (\w+) and (\w+), have", PAGE)
+    made = parity.parity_symbols(parity.block_of([bytes.fromhex(each) for each in symbols.groups()], 4), 0, 64)
+    examples = re.findall(r"P_(\d+) = (\w{8})", PAGE)
+    assert len(examples) == 3
+    for number, expected in examples:
+        assert made[int(number)].hex() == expected
+
+
 def test_the_page_names_no_port_or_time_that_the_code_denies():
     network = NetworkConfig()
     assert f"{network.group} and {network.port}" in PAGE
@@ -208,6 +218,7 @@ def test_the_page_names_no_port_or_time_that_the_code_denies():
         f"{request.SYMBOLS_ASKED_MAX} symbols",
         f"gathers questions for {respond.GATHER_NS // 10**6} ms",
         f"less than {respond.GATHER_URGENT_NS / 10**9:g} s left",
+        f"within {respond.CROWD_NS // 10**9} s, it multicasts",
         f"within {respond.HOLD_OFF_NS // 10**6} ms",
         f"silent for {listeners.SILENCE_NS // 10**9} s",
         f"latest {RECORDS_MAX}:",
