@@ -163,6 +163,7 @@ class HostConfig(_Section):
     fill_rate: float = _key(4.0, Number(1.1, 64, "× the music's rate"))  # at 1 it would never fill
     repair_share: float = _key(4.0, Number(0, 16, "× the stream's rate"))
     repair_share_total: float = _key(8.0, Number(0, 64, "× the stream's rate"))
+    copies_max: int = _key(16, Whole(0, 256, "listeners"))  # 256 copies would need 256 Mbit/s
     control: str = _key("127.0.0.1", Text(64))  # longer than any address
     history_linger: float = _key(3.0, Number(0, 30, "s"))
 

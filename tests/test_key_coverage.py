@@ -48,6 +48,7 @@ KEYS = {
     "host.fill_rate": f"{HOST}::test_fill_rate_is_how_fast_buffers_are_filled",
     "host.repair_share": f"{HOST}::test_repair_share_is_one_listener_s_budget",
     "host.repair_share_total": f"{HOST}::test_repair_share_total_is_everybody_s_budget",
+    "host.copies_max": "sim/test_reach.py::test_no_more_are_served_than_the_host_means_to",
     "host.control": f"{DRIVERS}::test_control_is_where_orders_are_taken",
     "host.history_linger": f"{HOST}::test_history_linger_is_how_long_a_chunk_is_kept",
     "listener.name": f"{DRIVERS}::test_name_is_what_a_listener_is_called",
@@ -82,6 +83,11 @@ LIMITS = {
         "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
     ),
     "host.coordinator:RENDER_LEAD_MAX_NS": "host/test_session.py::test_nobody_holds_up_a_start_for_ever",
+    "host.copies:COPIES_PER_IP_MAX": "host/test_copies.py::test_so_many_are_served_and_so_many_at_one_address",
+    "host.copies:COPIES_PER_S_MAX": "host/test_copies.py::test_all_together_stay_within_a_budget_which_they_share",
+    "host.copies:QUEUED_MAX": (
+        "host/test_copies.py::test_a_full_queue_loses_the_newest_and_counts_it_and_a_jump_empties_it"
+    ),
     "host.intervals:CLOCK_NS_MAX": "host/test_intervals.py::test_hundreds_of_listeners_ask_the_clock_so_often_at_most",
     "host.intervals:REPORT_NS_MAX": (
         "host/test_intervals.py::test_a_report_never_comes_later_than_it_takes_to_notice_that_somebody_has_gone"
@@ -120,6 +126,10 @@ LIMITS = {
     "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
     "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
     "listener.session:REPORT_NS_MAX": "listener/test_session.py::test_no_host_makes_it_fall_silent",
+    "listener.reach:BACK_NS_MAX": (
+        "listener/test_reach.py::test_a_group_that_fails_again_and_again_is_gone_back_to_ever_later"
+    ),
+    "listener.reach:REJOIN_NS_MAX": "listener/test_reach.py::test_joining_anew_goes_on_ever_more_rarely",
     "listener.solo:KEPT_MAX": "listener/test_solo.py::test_stretches_are_bounded_and_the_nearest_stay",
     "listener.stream:LEFT_OUT_MAX": "listener/test_stream.py::test_of_many_jumps_the_last_few_are_remembered",
     "listener.stream:SONGS_MAX": "listener/test_stream.py::test_songs_are_bounded",

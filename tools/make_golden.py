@@ -159,6 +159,7 @@ MESSAGES: dict[str, Message] = {
         listener_id=LISTENER,
         state=ListenerState.PLAYING,
         tier=2,
+        wants_copy=True,
         rtt_ns=412_345,
         down_ns=250_001,
         up_ns=162_344,

@@ -50,6 +50,7 @@ class ListenerStatus(BaseModel):
     status: str
     state: str
     tier: Annotated[int, Field(description="the quality it listens to; 0 is lossless")]
+    copied: Annotated[bool, Field(description="whether it gets a copy by unicast, since multicast does not reach it")]
     latency_ms: float
     latency_samples_ms: list[float]
     down_ms: float

@@ -134,6 +134,7 @@ def listener_values(session: HostSession, row: ListenerRow, now: HostNs) -> dict
         "status": session.listeners.status(row, now).value,
         "state": row.report.state.name.lower(),
         "tier": row.report.tier,
+        "copied": row.address in session.copies,
         "latency_ms": round(row.average_ns / 1e6, 3),
         "latency_samples_ms": [round(s / 1e6, 3) for s in row.samples_ns],
         "down_ms": round(row.report.down_ns / 1e6, 3),

@@ -17,7 +17,7 @@ from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.output_search import OutputSearch, begin_search
 from radiosync.drivers.startup import Startup
-from radiosync.drivers.udp import Port, open_group, open_unicast
+from radiosync.drivers.udp import GroupPort, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import KnownRate, host_key
@@ -123,9 +123,12 @@ class ListenerDriver:
         self._play(now)
         for port in (self._control, *self._group_ports.values()):
             for data, source in port.receive():
-                session.receive_datagram(data, source, now)
+                session.receive_datagram(data, source, now, through_group=port is not self._control)
         session.handle_timeout(now)
         self._join_tiers()
+        if session.rejoin():
+            for group in self._group_ports.values():
+                group.rejoin()
         for datagram in session.datagrams_to_send():
             self._send(datagram)
         for request in session.clock_requests(now):
@@ -197,7 +200,7 @@ class ListenerDriver:
                 if not self._collecting:
                     self._waiter.unwatch(port)
                 port.close()
-        joined: dict[int, Port] = {}
+        joined: dict[int, GroupPort] = {}
         for tier in wanted:
             known = self._group_ports.get(tier)
             joined[tier] = known or open_group(self._interface, tier_group(network.group, tier), network.port)
@@ -247,6 +250,9 @@ class ListenerDriver:
             "sessions": session.sessions_seen,
             "rejected": session.rejected,
             "foreign": session.foreign,
+            "copy": session.reach.wants_copy,
+            "rejoins": session.reach.rejoins,
+            "rejoins_failed": sum(port.failed for port in self._group_ports.values()),
             "sync_alarms": session.alarm.count,
             "clock_foreign": self._clock_foreign,
             "scheduling": self._scheduling,

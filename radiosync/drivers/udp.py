@@ -98,6 +98,30 @@ class Port:
         self._socket.close()
 
 
+class GroupPort(Port):
+    """A port that is a member of a group on one interface."""
+
+    def __init__(self, sock: socket.socket, membership: bytes) -> None:
+        super().__init__(sock)
+        self._membership = membership
+        self.failed = 0
+
+    def rejoin(self) -> bool:
+        """Leave the group and join it again, which makes the system report its membership; say whether it is a member.
+
+        What has arrived stays, and what arrives between the two calls is lost: some microseconds.  Another program's
+        membership on the same interface is the system's as well: while there is one, nothing is reported.
+        """
+        with contextlib.suppress(OSError):  # the interface may have been away, and its memberships with it
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, self._membership)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, self._membership)
+        except OSError:  # it is away still
+            self.failed += 1
+            return False
+        return True
+
+
 def _kernel_stamp(ancillary: list[tuple[int, int, bytes]]) -> LocalNs | None:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _STAMP.size:
@@ -134,7 +158,7 @@ def open_unicast(interface: Interface, port: int, *, group_ttl: int, dscp: int, 
     return Port(sock)
 
 
-def open_group(interface: Interface, group: str, port: int) -> Port:
+def open_group(interface: Interface, group: str, port: int) -> GroupPort:
     """Join `group` on `interface` and receive what is sent to it on `port`; several programs may.
 
     Raises NetworkError where the interface can't.
@@ -155,4 +179,4 @@ def open_group(interface: Interface, group: str, port: int) -> Port:
             f"group {group}, port {port} on {interface.ip}: {error.strerror}; name an interface that does multicast "
             "with --interface"
         ) from None
-    return Port(sock)
+    return GroupPort(sock, membership)

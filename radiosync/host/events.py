@@ -110,6 +110,21 @@ class BufferChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopyServed:
+    """A listener that multicast does not reach is served a copy by unicast, or not any more."""
+
+    name: str
+    served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRefused:
+    """A listener that multicast does not reach asks for a copy, and so many are served already."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last frame has been played."""
 
@@ -128,5 +143,7 @@ HostEvent = (
     | ProbationBegan
     | ResyncOrdered
     | BufferChanged
+    | CopyServed
+    | CopyRefused
     | Finished
 )

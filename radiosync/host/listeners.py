@@ -42,6 +42,8 @@ class ListenerRow:
     first_seq: int = 0
     """The first chunk that was sent after it came."""
     nacks: int = 0
+    copy_refused: bool = False
+    """Whether it has asked for a copy by unicast when there was no room, and that was told."""
     average_ns: int = 0
     """The rolling average of the samples."""
     echo_ns: int = 0

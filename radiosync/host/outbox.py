@@ -1,9 +1,10 @@
-"""What leaves a host, and in which order: answers, orders and announcements; music; repairs; backfill."""
+"""What leaves a host, and in which order: answers, orders, announcements; music; repairs; backfill; copies of music."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from radiosync.host.copies import Copies
 from radiosync.host.sender import Datagram, Sender
 from radiosync.repair.respond import Address
 from radiosync.units import HostNs
@@ -22,8 +23,9 @@ class OutboxCounters:
 class Outbox:
     """Puts what the session has to say before what the sender has to send, and counts both."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, copies: Copies) -> None:
         self._sender = sender
+        self._copies = copies
         self._urgent: deque[Datagram] = deque(maxlen=URGENT_MAX)
         self.counters = OutboxCounters()
 
@@ -32,18 +34,29 @@ class Outbox:
         self._urgent.extend(Datagram(each, to, True) for each in data)
 
     def urgent(self) -> Iterator[Datagram]:
-        """Give out what was told; what is for all goes to the groups of the lower tiers as well."""
+        """Give out what was told; what is for all also goes to the groups of the lower tiers, and in copies."""
         while self._urgent:
             datagram = self._urgent.popleft()
             yield self._counted(datagram)
             if datagram.to is None:
                 for tier in self._sender.ladder.active:
                     yield self._counted(replace(datagram, tier=tier))
+                for copy in self._copies.at_once(datagram.data):
+                    yield self._counted(copy)
 
     def audio(self, now: HostNs) -> Iterator[Datagram]:
-        """Give out the music, repairs and backfill that may leave now."""
+        """Give out the music, repairs, backfill and copies that may leave now."""
         for datagram in self._sender.datagrams(now):
+            if datagram.to is None:
+                self._copies.add(datagram)
             yield self._counted(datagram)
+        for copy in self._copies.music(now):
+            yield self._counted(copy)
+
+    def next_timeout(self, now: HostNs) -> HostNs | None:
+        """Return when music, repairs or copies may leave."""
+        times = [at for at in (self._sender.next_timeout(now), self._copies.next_timeout(now)) if at is not None]
+        return min(times, default=None)
 
     def _counted(self, datagram: Datagram) -> Datagram:
         self.counters.datagrams_sent += 1

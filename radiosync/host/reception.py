@@ -6,8 +6,9 @@ the cookie that was sent to the address that it comes from.
 
 from collections import deque
 
-from radiosync.host.events import HostEvent, ListenerJoined, ListenerLeft
-from radiosync.host.listeners import Cookies, ListenerTable
+from radiosync.host.copies import Answer, Copies
+from radiosync.host.events import CopyRefused, CopyServed, HostEvent, ListenerJoined, ListenerLeft
+from radiosync.host.listeners import Cookies, ListenerRow, ListenerTable, Status
 from radiosync.host.sender import Sender
 from radiosync.host.watch import ListenerWatch
 from radiosync.repair.respond import Address
@@ -25,6 +26,7 @@ class Reception:
         listeners: ListenerTable,
         sender: Sender,
         watch: ListenerWatch,
+        copies: Copies,
         events: deque[HostEvent],
     ) -> None:
         self.cookies = cookies
@@ -33,6 +35,7 @@ class Reception:
         self._listeners = listeners
         self._sender = sender
         self._watch = watch
+        self._copies = copies
         self._events = events
 
     def receive(self, message: Message, source: Address, now: HostNs) -> bool:
@@ -56,6 +59,10 @@ class Reception:
         self._events.extend(self._watch.look(now))
         for address in self._watch.silent(now):
             self._forget(address, timed_out=True)
+        for address in self._copies.addresses:
+            row = self._listeners.get(address)
+            if row is not None and self._listeners.status(row, now) is Status.TIMEOUT:
+                self._stop_copy(row)
 
     def _receive_nack(self, nack: Nack, source: Address, now: HostNs) -> None:
         self.nacks += 1
@@ -76,11 +83,31 @@ class Reception:
         if is_new and row is not None:
             row.first_seq = self._sender.next_seq_sent
             self._events.append(ListenerJoined(name=report.name, address=source))
+        if row is not None:
+            self._serve_copy(row)
+
+    def _serve_copy(self, row: ListenerRow) -> None:
+        """Begin or end a copy, as the listener's report wants it."""
+        report = row.report
+        if not report.wants_copy:
+            self._stop_copy(row)
+            return
+        answer = self._copies.serve(row.address, report.tier)
+        if answer is Answer.BEGUN:
+            self._events.append(CopyServed(name=report.name, served=True))
+        elif answer is Answer.REFUSED and not row.copy_refused:
+            row.copy_refused = True
+            self._events.append(CopyRefused(name=report.name))
+
+    def _stop_copy(self, row: ListenerRow) -> None:
+        if self._copies.stop(row.address):
+            self._events.append(CopyServed(name=row.report.name, served=False))
 
     def _forget(self, address: Address, *, timed_out: bool) -> None:
         row = self._listeners.get(address)
         if row is not None:
             self._events.append(ListenerLeft(name=row.report.name, timed_out=timed_out))
+        self._copies.stop(address)
         self._listeners.remove(address)
         self._sender.forget_listener(address)
         self._watch.forget(address)

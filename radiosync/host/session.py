@@ -16,6 +16,7 @@ from radiosync.errors import RemoteProtocolError
 from radiosync.host.adapt import BufferControl
 from radiosync.host.announcer import Announcer, KnownSong, SessionFacts, SessionState
 from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_command
+from radiosync.host.copies import Copies
 from radiosync.host.events import (
     Finished,
     HostEvent,
@@ -93,10 +94,13 @@ class HostSession:
         self.announcer = Announcer(facts, now)
         self.resyncs = Resyncs(sync.resync_ns)
         self.stall = StallGuard(sync, self.sender, self.transport, rate, live=live)
-        self.outbox = Outbox(self.sender)
+        self.copies = Copies(config.host.copies_max, now)
+        self.outbox = Outbox(self.sender, self.copies)
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
-        self.reception = Reception(self.session, cookies, self.listeners, self.sender, self.watch, self._events)
+        self.reception = Reception(
+            self.session, cookies, self.listeners, self.sender, self.watch, self.copies, self._events
+        )
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
@@ -219,7 +223,7 @@ class HostSession:
         preparation = self.transport.preparation
         if preparation is not None and self.sender.packetizer.next_frame > preparation.target_frame:
             wake_at.append(self._sync_at)
-        send_at = self.sender.next_timeout(now)
+        send_at = self.outbox.next_timeout(now)
         if send_at is not None:
             wake_at.append(send_at)
         return min(wake_at)
@@ -265,6 +269,7 @@ class HostSession:
         """The source has jumped: what was read before will not be heard, unless it is before the jump is."""
         self._generation = generation
         self.sender.abandon()
+        self.copies.clear()
         self.announcer.forget_songs_after(self.transport.due_frame(now))
         self.final_frame = None
         self.sender.packetizer.skip_to(self.transport.unreachable_frame(self._delay_ns(now), now))

@@ -66,6 +66,21 @@ class MuteChanged:
     muted: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyChanged:
+    """What goes to the group does not arrive, so a copy by unicast is asked for; or it arrives again."""
+
+    wanted: bool
+
+
 ListenerEvent = (
-    MuteChanged | QualityChanged | SyncAlarmed | HostFound | PlaybackStarted | SongChanged | StreamEnded | HostGone
+    MuteChanged
+    | CopyChanged
+    | QualityChanged
+    | SyncAlarmed
+    | HostFound
+    | PlaybackStarted
+    | SongChanged
+    | StreamEnded
+    | HostGone
 )

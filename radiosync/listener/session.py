@@ -14,6 +14,7 @@ from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.listener.discovery import Discovery
 from radiosync.listener.events import (
+    CopyChanged,
     HostFound,
     HostGone,
     ListenerEvent,
@@ -26,6 +27,7 @@ from radiosync.listener.events import (
 )
 from radiosync.listener.memory import Memory, NoMemory
 from radiosync.listener.playout import DevicePlayout
+from radiosync.listener.reach import Reach
 from radiosync.listener.stream import Stream
 from radiosync.listener.sync import SyncAlarm
 from radiosync.repair.respond import Address
@@ -81,12 +83,14 @@ class ListenerSession:
         self._reported: tuple[ListenerState, MediaFrame | None] | None = None
         self._end_told = False
         self._song_id: int | None = None
+        self.reach = Reach(rng, now)
+        self._rejoin = False
         self.alarm = SyncAlarm(config.radio_sync.tolerance_ns)
 
     # --- in ------------------------------------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, source: Address, now: LocalNs) -> None:
-        """Take a datagram from the group or the control socket; whatever it holds, nothing is raised."""
+    def receive_datagram(self, data: bytes, source: Address, now: LocalNs, *, through_group: bool = True) -> None:
+        """Take a datagram from the group, or else the control socket; whatever it holds, nothing is raised."""
         try:
             message = decode(data)
         except RemoteProtocolError:
@@ -94,6 +98,10 @@ class ListenerSession:
             return
         stream = self.stream
         ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
+        if ours and isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo):
+            answer = isinstance(message, Announce) and message.nonce != 0
+            repair = isinstance(message, Audio) and message.repair
+            self.reach.heard(now, through_group=through_group, asked_for=answer or repair)
         if isinstance(message, Announce) and self._discovery.is_answer(message, source):
             self._answered(message, source, now)
         elif stream is not None and ours and isinstance(message, Audio):
@@ -126,9 +134,15 @@ class ListenerSession:
     def handle_timeout(self, now: LocalNs) -> None:
         """Do what is due."""
         stream = self.stream
+        self._rejoin |= self.reach.rejoin_due(now)
         if stream is None:
             self._solicit(now, 0, None)
             return
+        if self._rejoin and self.reach.silent(now):
+            self._discovery.hurry(now)  # does it live?
+        if self.reach.update(stream.heard_at, now):
+            self._events.append(CopyChanged(wanted=self.reach.wants_copy))
+            self._report_at = now
         if stream.handle_timeout(now) and stream.playout is not None and stream.playout.cursor is not None:
             self._events.append(PlaybackStarted(frame=stream.playout.cursor))
         song = stream.song(now)
@@ -186,11 +200,15 @@ class ListenerSession:
         if self.stream is not None:
             self.stream.poller.note_sent(request, sent_at)
 
+    def rejoin(self) -> bool:
+        """Say, once, that the groups should be left and joined again."""
+        rejoin, self._rejoin = self._rejoin, False
+        return rejoin
+
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest."""
-        if self.stream is None:
-            return self._discovery.due_at
-        return min(self._discovery.due_at, self._report_at, self.stream.next_timeout(now))
+        wake_at = min(self._discovery.due_at, self.reach.next_timeout(now))
+        return wake_at if self.stream is None else min(wake_at, self._report_at, self.stream.next_timeout(now))
 
     def next_event(self) -> ListenerEvent | None:
         """Hand out the next event."""
@@ -216,6 +234,7 @@ class ListenerSession:
                 self._discovery.answered(now)
         elif stream is None or self._replaces(stream, announce, source, now):
             self.stream = Stream(announce, source[0], now, self._rng, self.config, self._memory)
+            self.reach.begin(now, given=bool(self.config.listener.host))
             self.sessions_seen += 1
             self._reported = None
             self._end_told = False
@@ -244,6 +263,7 @@ class ListenerSession:
 
     def _drop(self, event: ListenerEvent | None) -> None:
         self.stream = None
+        self.reach.end()
         if event is not None:
             self._events.append(event)
 
@@ -266,6 +286,7 @@ class ListenerSession:
             listener_id=self._listener_id,
             state=state,
             tier=stream.quality.tier,
+            wants_copy=self.reach.wants_copy,
             rtt_ns=stream.rtt_ns,
             down_ns=down_ns,
             up_ns=up_ns,

@@ -78,6 +78,10 @@ class Cast:
         elif fault.kind == "host_restart":
             world.at(at_ns, lambda: self.host().kill())
             world.at(until, self.start_host)
+        elif fault.kind == "membership_lost":
+            for name in fault.listeners or tuple(self.groups):
+                for machine, _ in self.groups[name]:
+                    world.at(at_ns, lambda ip=machine.ip: world.network.forget_members(ip))  # type: ignore[misc]
         elif fault.kind in {"stall", "listener_restart"}:
             for name in fault.listeners or tuple(self.groups):
                 for machine, dac in self.groups[name]:
@@ -107,9 +111,11 @@ def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...]
         return [(ns_from_s(f.at_s), ns_from_s(f.at_s + f.for_s), f) for f in mine]
 
     throttled = during("throttle") if outage == "outage_down" else []
+    cut_off = during("no_multicast") if outage == "outage_down" else []
     return replace(
         link,
         outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage)),
+        multicast_outages_ns=link.multicast_outages_ns + tuple((begin, end) for begin, end, _ in cut_off),
         throttles_ns=link.throttles_ns + tuple((begin, end, round(f.kbps * 1000)) for begin, end, f in throttled),
         rough_ns=link.rough_ns + tuple((begin, end) for begin, end, _ in during("jitter")),
     )

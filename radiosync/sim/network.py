@@ -50,6 +50,8 @@ class LinkSettings:
     """Datagrams on their way at a time; more are dropped."""
     outages_ns: tuple[tuple[int, int], ...] = ()
     """Intervals, from and until, in which nothing passes."""
+    multicast_outages_ns: tuple[tuple[int, int], ...] = ()
+    """Intervals in which nothing passes that goes to a group."""
     throttles_ns: tuple[tuple[int, int, int], ...] = ()
     """Intervals, from and until, and the bits per second of the bottleneck that there is meanwhile."""
     rough_ns: tuple[tuple[int, int], ...] = ()
@@ -131,7 +133,8 @@ class Direction:
             lost |= rng.random() < settings.loss
         if settings.multicast_loss and multicast:
             lost |= rng.random() < settings.multicast_loss
-        return lost or any(begin <= at < end for begin, end in settings.outages_ns)
+        outages_ns = settings.outages_ns + (settings.multicast_outages_ns if multicast else ())
+        return lost or any(begin <= at < end for begin, end in outages_ns)
 
 
 @dataclass(slots=True)
@@ -152,6 +155,8 @@ class Port:
     group: Address | None = None
     datagrams_max: int = RECEIVE_DATAGRAMS_MAX
     dropped: int = 0
+    forgotten: bool = False
+    """Whether the switch has forgotten that it is a member of its group."""
     inbox: deque[tuple[bytes, Address, TrueNs]] = field(default_factory=deque)
 
     def send(self, data: bytes, to: Address) -> None:
@@ -170,6 +175,10 @@ class Port:
             return
         self.inbox.append((data, source, at))
         self.wake()
+
+    def rejoin(self) -> None:
+        """Leave the group and join it again."""
+        self.forgotten = False
 
     def close(self) -> None:
         """Receive nothing any more."""
@@ -218,10 +227,18 @@ class Network:
         else:
             del self._ports[port.address]
 
+    def forget_members(self, ip: str) -> None:
+        """Let the switch forget which groups `ip` is a member of, until it joins again."""
+        for members in self._members.values():
+            for member in members:
+                member.forgotten |= member.address[0] == ip
+
     def send(self, data: bytes, source: Address, to: Address) -> None:
         """Send a datagram to a port, or once to every member of a group."""
         now, multicast = self._scheduler.now, to in self._members
-        members = [m for m in self._members[to] if m.address[0] != source[0]] if multicast else None
+        members = None
+        if multicast:
+            members = [m for m in self._members[to] if m.address[0] != source[0] and not m.forgotten]
         for passed_at in self._links[source[0]].up.transit(len(data), now, multicast=multicast):
             self._scheduler.at(passed_at, lambda: self._fan_out(data, source, to, members))
 

@@ -283,9 +283,12 @@ class ListenerNode:
         self._play(now, true_now)
         for port in (self._control, *self._group_ports.values()):
             for data, source, _ in port.receive():
-                session.receive_datagram(data, source, now)
+                session.receive_datagram(data, source, now, through_group=port is not self._control)
         session.handle_timeout(now)
         self._join_tiers()
+        if session.rejoin():
+            for group in self._group_ports.values():
+                group.rejoin()
         for datagram in session.datagrams_to_send():
             self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
         for request in session.clock_requests(now):

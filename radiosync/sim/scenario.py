@@ -24,6 +24,8 @@ FAULTS = (
     "outage",  # of the listeners' links, both ways
     "outage_up",
     "outage_down",
+    "no_multicast",  # towards the listeners
+    "membership_lost",  # at `at_s` the switch forgets which groups the listeners are members of
     "throttle",  # of the listeners' links towards them, to `kbps`
     "jitter",  # of the listeners' links, both ways, as great as their `rough_jitter_ns`
     "stall",  # the listeners' loops stop

@@ -67,6 +67,8 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"  waiting for {', '.join(status['waiting_for'])}, up to {status['waiting_s']:.0f} s more")
     for row in status["listeners"]:
         notes = ", out of sync" if row["out_of_sync"] else ""
+        if row["copied"]:
+            notes += ", copied by unicast"
         if row["tier"]:
             notes += f", {tier_name(row['tier'])}"
         if row["probation_s"]:

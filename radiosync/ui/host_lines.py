@@ -43,5 +43,10 @@ def host_line(event: host.HostEvent) -> str:
         case host.BufferChanged():
             before_s, depth_s = event.before_ns / NS_PER_S, event.depth_ns / NS_PER_S
             return f"  buffer {depth_s:.2g} s, was {before_s:.2g} s: {event.reason}"
+        case host.CopyServed():
+            served = "gets a copy by unicast: multicast does not reach it" if event.served else "needs no copy any more"
+            return f"  {event.name} {served}"
+        case host.CopyRefused():
+            return f"warning: no copy by unicast for {event.name}, which multicast does not reach: host.copies_max"
         case host.Finished():
             return "the last frame has been played"

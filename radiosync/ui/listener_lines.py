@@ -24,5 +24,7 @@ def listener_line(event: listener.ListenerEvent) -> str:
             return f"warning: out of sync by {error_ms:+.1f} ms" if event.out_of_sync else "in sync again"
         case listener.MuteChanged():
             return "warning: no music is left to play; muted until enough has come" if event.muted else "heard again"
+        case listener.CopyChanged():
+            return "multicast " + ("does not arrive: asking for a copy by unicast" if event.wanted else "arrives again")
         case listener.HostGone():
             return f"the host {'said good-bye' if event.stopped else 'is gone'}; waiting for a host"

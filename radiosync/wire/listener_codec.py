@@ -30,7 +30,7 @@ from radiosync.wire.messages import (
 _SOLICIT = struct.Struct("!Q")
 _ASK = struct.Struct("!QQ")
 _NACK_ENTRY = struct.Struct("!IHBB")
-_REPORT = struct.Struct("!BB2xqqqqqQIqqiIIIIIIIIIi")
+_REPORT = struct.Struct("!BBBxqqqqqQIqqiIIIIIIIIIi")
 
 
 def encode_solicit(m: Solicit) -> bytes:
@@ -86,6 +86,7 @@ def encode_report(m: Report) -> bytes:
     fixed = _REPORT.pack(
         m.state,
         m.tier,
+        m.wants_copy,
         clip_signed(m.rtt_ns, 64),
         clip_signed(m.down_ns, 64),
         clip_signed(m.up_ns, 64),
@@ -118,8 +119,8 @@ def encode_report(m: Report) -> bytes:
 def decode_report(session: int, r: Reader) -> Report:
     """Read a report."""
     cookie, listener_id = r.take(_ASK)
-    (state, tier, rtt_ns, down_ns, up_ns, echo_at, echo_held_ns, ready_frame, lead_ms, bound_ns, error_ns, rate_ppb,
-     buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs, jitter_us,
+    (state, tier, wants_copy, rtt_ns, down_ns, up_ns, echo_at, echo_held_ns, ready_frame, lead_ms, bound_ns, error_ns,
+     rate_ppb, buffer_ms, received, lost, repaired, late, concealed, underruns, resyncs, jitter_us,
      offset_us) = r.take(_REPORT)  # fmt: skip
     name = r.text(NAME_MAX)
     r.end()
@@ -131,6 +132,7 @@ def decode_report(session: int, r: Reader) -> Report:
         listener_id=listener_id,
         state=ListenerState(state),
         tier=tier,
+        wants_copy=bool(wants_copy),
         rtt_ns=rtt_ns,
         down_ns=down_ns,
         up_ns=up_ns,

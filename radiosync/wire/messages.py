@@ -254,6 +254,8 @@ class Report:
     state: ListenerState
     tier: int = 0
     """The quality that it wants to be sent."""
+    wants_copy: bool = False
+    """Whether it asks for a copy by unicast of what goes to the group, which does not reach it."""
     rtt_ns: int
     down_ns: int
     """How long a datagram takes from host to listener, by the listener's estimate of the clocks."""

@@ -1,7 +1,8 @@
 """Run radiosync behind a bad network:   python impaired.py '{"seed": 1, "loss": 0.05}' listen …
 
 What the process receives is lost, doubled and put out of order, by a seed; while the file named by "outage" exists,
-nothing comes in and nothing goes out; while the one named by "throttle" does, what comes in beyond "kbps" is lost.
+nothing comes in and nothing goes out; while the one named by "no_multicast" does, nothing comes in that went to the
+group; while the one named by "throttle" does, what comes in beyond "kbps" is lost.
 Only this process is changed, from outside: the program has no hook for it.
 """
 
@@ -27,6 +28,7 @@ class BadNetwork:
         self._duplicate: float = settings.get("duplicate", 0.0)
         self._reorder: float = settings.get("reorder", 0.0)
         self._outage = Path(settings["outage"]) if "outage" in settings else None
+        self._no_multicast = Path(settings["no_multicast"]) if "no_multicast" in settings else None
         self._throttle = Path(settings["throttle"]) if "throttle" in settings else None
         self._kbps: float = settings.get("kbps", 0.0)
         self._allowed_bits = 0.0
@@ -71,6 +73,8 @@ class BadNetwork:
         held = self._held.setdefault(id(port), [])
         if self._is_out():
             held.clear()
+            return []
+        if isinstance(port, udp.GroupPort) and self._no_multicast is not None and self._no_multicast.exists():
             return []
         now = time.monotonic()
         through = []

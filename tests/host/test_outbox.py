@@ -1,3 +1,4 @@
+from radiosync.host.copies import Copies
 from radiosync.host.outbox import URGENT_MAX, Outbox
 
 FROM = ("10.0.0.9", 40_000)
@@ -11,7 +12,7 @@ class Sent:
 
 
 def test_what_is_for_all_goes_to_the_groups_of_lower_tiers_too_and_an_answer_to_one():
-    outbox = Outbox(Sent())
+    outbox = Outbox(Sent(), Copies(4, 0))
     outbox.tell([b"all"])
     outbox.tell([b"one"], FROM)
     assert [(d.data, d.to, d.tier) for d in outbox.urgent()] == [
@@ -23,7 +24,7 @@ def test_what_is_for_all_goes_to_the_groups_of_lower_tiers_too_and_an_answer_to_
 
 
 def test_a_flood_of_questions_pushes_out_the_oldest_answers():
-    outbox = Outbox(Sent())
+    outbox = Outbox(Sent(), Copies(4, 0))
     for number in range(URGENT_MAX + 3):
         outbox.tell([b"%d" % number], FROM)
     assert [int(d.data) for d in outbox.urgent()] == list(range(3, URGENT_MAX + 3))

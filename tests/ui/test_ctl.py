@@ -11,6 +11,7 @@ ROW: dict[str, Any] = {
     "name": "kitchen",
     "status": "active",
     "state": "muted",
+    "copied": False,
     "tier": 0,
     "latency_ms": 1.0,
     "sync_error_ns": 3_000_000,
@@ -55,6 +56,11 @@ def test_who_listens_to_a_lower_quality_is_said(answers: dict[str, Any]) -> None
     lines = ctl.run_ctl("status", None, None, as_json=False)
     assert lines[2].endswith("0 s buffered, opus high")
     assert lines[3].endswith("0 s buffered, tier 7")
+
+
+def test_who_is_served_a_copy_is_said(answers: dict[str, Any]) -> None:
+    answers["listeners"] = [ROW | {"copied": True}]
+    assert ctl.run_ctl("status", None, None, as_json=False)[2].endswith("0 s buffered, copied by unicast")
 
 
 def test_a_refused_order_is_an_error_with_the_reason(answers: dict[str, Any]) -> None:

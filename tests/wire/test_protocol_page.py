@@ -13,7 +13,8 @@ from radiosync.audio import opus
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import HostConfig, NetworkConfig
-from radiosync.host import announcer, coordinator, listeners
+from radiosync.host import announcer, coordinator, copies, listeners
+from radiosync.listener import reach
 from radiosync.repair import parity, request, respond
 from radiosync.timeline import RECORDS_MAX, PlayState
 from radiosync.wire import announce_codec, codec, fields, limits, listener_codec, messages
@@ -228,6 +229,12 @@ def test_the_page_names_no_port_or_time_that_the_code_denies():
         f"not longer than {coordinator.START_WAIT_NS // 10**9} s before the first",
         f"{coordinator.JUMP_WAIT_NS / 10**9:g} s before a resume or a jump",
         f"to come ({HostConfig().start_lead:g} s by default)",
+        f"After {reach.REJOIN_NS / 10**9:g} s without",
+        f"through the group for {reach.SILENT_NS / 10**9:g} s",
+        f"every {reach.REJOIN_NS_MAX // 10**9} s",
+        f"the copy did for {reach.BACK_NS // 10**9} s",
+        f"({HostConfig().copies_max} by default, {copies.COPIES_PER_IP_MAX} at one IP address)",
+        f"every {reach.REFRESH_NS // 10**9} s",
         f"{announcer.HURRY_NS / 10**9:g} s apart, when something changes",
     ):
         assert text in PAGE, text
