@@ -163,6 +163,18 @@ def test_a_step_is_followed_within_five_seconds(make_world, step_ms):
         assert abs(clock.mapping().skew - 50e-6) < 1e-6  # the crystal did not step
 
 
+@pytest.mark.parametrize("step_ms", [0.3, -0.5, 1.0])
+def test_a_step_smaller_than_the_round_trip_is_followed_as_soon(make_world, step_ms):
+    """No sample contradicts the others: only that one floor falls as the other rises gives it away."""
+    for seed in range(2):
+        world = make_world("wired", seed, skew_ppm=50.0, step_at_s=100.0, step_s=step_ms / 1e3)
+        near = world.delays_s
+        world.delays_s = lambda t, near=near: tuple(delay + 2e-3 for delay in near(t))
+        clock, errors = run(world, 140, checks=(99.0, 106.0, 139.0))
+        assert clock.counters.steps == 1
+        assert np.all(np.abs(errors) < (20e3, 60e3, 20e3))
+
+
 @pytest.mark.parametrize("kind", ["kernel", "wired", "wifi", "wifiload"])
 def test_no_step_is_seen_where_there_is_none(make_world, kind):
     for seed in range(3):
