@@ -197,11 +197,10 @@ class JitterBuffer:
     def drop_before(self, frame: MediaFrame) -> None:
         """Forget the chunks that end at or before `frame`."""
         self.floor_frame = max(self.floor_frame, frame)
-        while self._order:
-            slot = self._slots[self._order[0][1]]
-            if slot.header.first_frame + slot.header.frames > frame:
-                return
-            self._remove(self._order[0])
+        # One that claims to last long must not hold what lies behind it.
+        for entry in self._order[: bisect_left(self._order, frame, key=itemgetter(0))]:
+            if entry[0] + self._slots[entry[1]].header.frames <= frame:
+                self._remove(entry)
 
     def drop_between(self, begin: MediaFrame, end: MediaFrame) -> None:
         """Forget the chunks that lie wholly from `begin` on and before `end`."""
