@@ -163,6 +163,16 @@ def test_a_step_is_followed_within_five_seconds(make_world, step_ms):
         assert abs(clock.mapping().skew - 50e-6) < 1e-6  # the crystal did not step
 
 
+@pytest.mark.parametrize("step_ms", [5.0, -50.0])
+@pytest.mark.parametrize("at_s", [0.2, 0.6])
+def test_a_step_with_little_before_it_is_followed_as_well(make_world, at_s, step_ms):
+    """In the first burst there are too few samples to tell floors by: four that contradict the others have to do."""
+    world = make_world("wired", 1, skew_ppm=50.0, step_at_s=at_s, step_s=step_ms / 1e3)
+    clock, errors = run(world, at_s + 6, checks=(at_s + 1, at_s + 5))
+    assert clock.counters.steps == 1
+    assert np.all(np.abs(errors) < (150e3, 60e3))
+
+
 @pytest.mark.parametrize("step_ms", [0.3, -0.5, 1.0])
 def test_a_step_smaller_than_the_round_trip_is_followed_as_soon(make_world, step_ms):
     """No sample contradicts the others: only that one floor falls as the other rises gives it away."""
