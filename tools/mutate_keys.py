@@ -11,16 +11,13 @@ a file of the repository.  Exit status 1 if a test did not notice.
 import argparse
 import ast
 import importlib.util
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT_S = 180
+from mutation import ROOT, Outcome, copy_program, run_tests
+
 IGNORE_KEY = """
 import radiosync.config as config
 
@@ -56,9 +53,8 @@ def ignore_key(dotted: str, folder: Path) -> None:
 def ignore_limit(named: str, folder: Path) -> None:
     """Leave in `folder` a copy of the program that ignores a limit, "package.module:NAME"."""
     module, _, name = named.partition(":")
-    shutil.copytree(ROOT / "radiosync", folder / "radiosync", ignore=shutil.ignore_patterns("__pycache__"))
     changed = 0
-    for path in (folder / "radiosync").rglob("*.py"):
+    for path in copy_program(folder).rglob("*.py"):
         home = ".".join(path.relative_to(folder).with_suffix("").parts)
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
@@ -89,19 +85,7 @@ def _enlarged(text: str, tree: ast.Module, name: str) -> tuple[str, int]:
 
 def passes(tests: list[str], folder: Path | None) -> bool:
     """Run tests, with what lies in `folder` first on the path, and say whether they pass."""
-    path = [str(folder), str(ROOT)] if folder is not None else [str(ROOT)]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header"]
-    command += [str(ROOT / "tests" / test) for test in tests]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONSAFEPATH": "1",
-    }
-    try:
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    return run_tests(tests, folder) is Outcome.PASSED
 
 
 def main() -> None:
