@@ -122,6 +122,9 @@ LIMITS = {
     "listener.memory:KNOWN_SIGMA_MAX": "drivers/test_memory_file.py::test_what_is_hardly_known_is_not_remembered",
     "listener.mute:HOLES_MAX": "listener/test_mute.py::test_the_third_hole_within_five_seconds_mutes",
     "listener.quality:CLIMB_NS_MAX": "listener/test_quality.py::test_the_wait_has_an_end",
+    "listener.rate:CALM_MAX": (
+        "listener/test_rate.py::test_once_settled_a_better_estimate_is_followed_too_slowly_to_be_heard"
+    ),
     "listener.rate:CORRECTION_MAX": "listener/test_rate.py::test_an_error_that_stays_does_not_wind_up",
     "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
     "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
