@@ -40,6 +40,7 @@ from radiosync.wire.messages import (
     ByeReason,
     Leave,
     ListenerState,
+    Message,
     Nack,
     Report,
     Solo,
@@ -96,6 +97,10 @@ class ListenerSession:
         except RemoteProtocolError:
             self.rejected += 1
             return
+        self.receive(message, source, now, through_group=through_group)
+
+    def receive(self, message: Message, source: Address, now: LocalNs, *, through_group: bool) -> None:
+        """Take a datagram that has been decoded already, by whoever drives many sessions with one socket."""
         stream = self.stream
         ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
         if ours and isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo):

@@ -1,0 +1,103 @@
+"""Peers that mean harm, for `tools/swarm.py --hostile`: what they do is what their session's cookie allows them.
+
+nack-all     asks for every chunk there is, without end, from an address of its own each
+never-read   asks for every chunk there is and reads nothing of what comes
+join-leave   comes, reports, and leaves, every second one without a word; the next one has another address
+"""
+
+from random import Random
+
+from swarm_listeners import Place
+
+from radiosync.drivers.udp import Port, open_unicast
+from radiosync.errors import RemoteProtocolError
+from radiosync.repair.respond import Address
+from radiosync.units import NS_PER_MS, LocalNs
+from radiosync.wire.codec import decode, encode
+from radiosync.wire.limits import NACK_RUN_MAX
+from radiosync.wire.messages import Announce, Leave, ListenerState, Message, Nack, NackEntry, Report, Solicit
+
+KINDS = ("nack-all", "never-read", "join-leave")
+ASK_NS = 20 * NS_PER_MS  # as often as the swarm looks at its sockets
+SOLICIT_NS = 500 * NS_PER_MS
+
+
+class Hostile:
+    """One of them."""
+
+    def __init__(self, place: Place, number: int, kind: str, *, seed: int, now: LocalNs) -> None:
+        self._kind, self._rng = kind, Random(f"{seed}/{number}/hostile")
+        network = place.config.network
+        self._anyone = (network.group, network.control_port)
+        self._port = open_unicast(place.interface, 0, group_ttl=network.ttl, dscp=0)
+        self.ports: tuple[Port, ...] = (self._port,)
+        self.wake_at = now
+        self.asked = 0
+        self.came = 0
+        self._answer: Announce | None = None
+        self._host: Address | None = None
+        self._listener_id = self._rng.getrandbits(63) + 1
+        self._solicit_at = now
+        self._shown = False
+        self.done = False
+        """Whether it has done its harm, and another should take its place."""
+
+    def receive_group(self, message: Message, source: Address, now: LocalNs) -> None:
+        """Heed nothing."""
+
+    def turn(self, now: LocalNs) -> int:
+        """Do harm; return how many bytes have come."""
+        came = 0
+        if self._answer is None or self._kind != "never-read":
+            for data, source in self._port.receive():
+                came += len(data)
+                self._heed(data, source)
+        if self._answer is None:
+            self._solicit(now)
+        elif self._kind == "join-leave":
+            self._come_and_go(self._answer)
+        else:
+            self._ask_for_all(self._answer)
+        self.came += came
+        self.wake_at = LocalNs(now + ASK_NS)
+        return came
+
+    def close(self, *, politely: bool) -> None:  # noqa: ARG002  # Peer.close
+        """Go without a word, of course."""
+        self._port.close()
+
+    def _heed(self, data: bytes, source: Address) -> None:
+        try:
+            message = decode(data)
+        except RemoteProtocolError:
+            return
+        if self._answer is None and isinstance(message, Announce) and message.cookie:
+            self._answer, self._host = message, source
+
+    def _solicit(self, now: LocalNs) -> None:
+        if now < self._solicit_at:
+            return
+        self._solicit_at = LocalNs(now + SOLICIT_NS)
+        self._port.send(encode(Solicit(session=0, nonce=self._rng.getrandbits(63) + 1)), self._anyone)
+
+    def _ask_for_all(self, answer: Announce) -> None:
+        assert self._host is not None
+        entry = NackEntry(seq=max(0, answer.play_seq - NACK_RUN_MAX // 2), run=NACK_RUN_MAX)
+        nack = Nack(
+            session=answer.session, cookie=answer.cookie, listener_id=self._listener_id, entries=(entry, entry, entry)
+        )
+        self._port.send(encode(nack), self._host)
+        self.asked += 1
+
+    def _come_and_go(self, answer: Announce) -> None:
+        assert self._host is not None
+        shown = {"session": answer.session, "cookie": answer.cookie, "listener_id": self._listener_id}
+        if not self._shown:
+            values = dict.fromkeys(Report.__slots__, 0) | shown | {"ready_frame": None, "name": "here and gone"}
+            self._port.send(encode(Report(**values | {"state": ListenerState.BUFFERING})), self._host)
+            self._shown = True
+            return
+        if self._rng.random() < 0.5:
+            self._port.send(encode(Leave(**shown)), self._host)
+        self.asked += 1
+        self.done = True
