@@ -109,6 +109,7 @@ LIMITS = {
     "host.stall:PAUSE_NS_MAX": "host/test_stall.py::test_no_pause_is_longer_than_ten_seconds",
     "host.stall:PROBATION_NS_MAX": "host/test_stall.py::test_two_stalls_are_probation_which_doubles",
     "host.stall:STALLS_MAX": "host/test_stall.py::test_two_stalls_are_probation_which_doubles",
+    "host.watch:LOOK_NS_MAX": "host/test_watch.py::test_a_crowd_is_looked_at_less_often_but_every_second",
     "listener.arrival:APART_NS_MAX": "listener/test_arrival.py::test_across_a_long_silence_nothing_is_compared",
     "listener.arrival:JITTER_NS_MAX": "listener/test_arrival.py::test_what_a_liar_sends_stays_within_bounds",
     "listener.discovery:NONCES_MAX": "listener/test_discovery.py::test_old_questions_are_forgotten",

@@ -59,6 +59,10 @@ class Waiter:
         """Say whether the last wait found something there."""
         return readable in self._ready
 
+    def only(self, readable: Any) -> bool:
+        """Say whether the last wait found something there and nowhere else."""
+        return self._ready == [readable]
+
     def close(self) -> None:
         """Give the signals back."""
         signal.set_wakeup_fd(self._old_fd)
@@ -97,6 +101,11 @@ class StatsFile:
             path = self._file.name
             self.close()
             raise UserError(f"{path}: writing the statistics failed: {error.strerror}") from None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody reads what is written."""
+        return self._file is not None
 
     def close(self) -> None:
         """Close the file."""

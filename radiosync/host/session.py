@@ -190,11 +190,13 @@ class HostSession:
         for changed in self.buffer.update(self.listeners, now):
             self._events.append(changed)
             self.announcer.hurry(now)
-        self.reception.watch(now)
+        crowd_due = self.watch.due(now)
+        if crowd_due:
+            self.reception.watch(now)
         for decided in self.stall.update(self.listeners, self.final_frame, self.counters.source_gaps, now):
             self._events.append(decided)
             self.announcer.hurry(now)
-        if (reason := self.resyncs.needed(self.listeners, now)) is not None:
+        if crowd_due and (reason := self.resyncs.needed(self.listeners, now)) is not None:
             self.resync(now, reason=reason)
         song = (
             self.announcer.song_started(self.transport.due_frame(now)) if self.transport.log.at(now).playing else None

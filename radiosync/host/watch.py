@@ -13,6 +13,8 @@ from radiosync.wire.messages import ListenerState, Report
 
 ALARM_REPORTS = 3  # in a row: the listener itself tells its person after a second
 ALARM_NS = ALARM_REPORTS * REPORT_NS  # where reports come every second
+ROWS_PER_S = 200  # looked at, if not each at every turn of the housekeeping: a tenth of a per cent of a core
+LOOK_NS_MAX = NS_PER_S  # a report's time
 END_LINGER_NS = 3 * NS_PER_S  # how long a listener that plays late, or lost its reports, can hold up the end
 
 
@@ -34,6 +36,14 @@ class ListenerWatch:
         self._table = table
         self._tolerance_ns = tolerance_ns
         self._seen: dict[Address, _Seen] = {}
+        self._look_at = HostNs(0)
+
+    def due(self, now: HostNs) -> bool:
+        """Say whether it is time to look, and plan the next: a crowd is looked at less often, for what that takes."""
+        if now < self._look_at:
+            return False
+        self._look_at = HostNs(now + min(len(self._table) * NS_PER_S // ROWS_PER_S, LOOK_NS_MAX))
+        return True
 
     def look(self, now: HostNs) -> Iterator[HostEvent]:
         """Yield what has changed since the last look."""

@@ -1,8 +1,13 @@
 """What a host's loop passes on between its session and its source."""
 
+import socket
+
 import pytest
 
-from radiosync.units import NS_PER_MS, NS_PER_S
+from radiosync.drivers import host_driver
+from radiosync.drivers.loop import StatsFile
+from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
+from radiosync.wire import ntp
 
 
 def turn_until(host, done):
@@ -28,3 +33,50 @@ def test_chunks_of_another_length_are_read_when_the_buffer_is_another(make_host,
 
     turn_until(host, longer_or_shorter)
     assert lengths <= {1600, depth_s * 800}
+
+
+@pytest.fixture
+def asker(make_host):
+    """A host that has played for a while, and a socket that asks it for the time."""
+    host = make_host(**{"radio_sync.buffer_duration": 2.0})
+    turn_until(host, lambda: host.session.sender.packetizer.next_seq > 2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.bind((host.interface.ip, 0))
+        yield host, asking, (host.interface.ip, host._time.port)
+
+
+def test_who_only_asks_for_the_time_costs_no_turn(asker):
+    host, asking, clock = asker
+    asked = host.clock_requests
+    for _ in range(5):
+        asking.sendto(ntp.request(77), clock)
+    for _ in range(100):  # the reader may have something to say as well
+        host._reader.clear_wake()
+        host._wait(host._clock.now() + 20 * NS_PER_MS)
+        if host.clock_requests == asked + 5:
+            break
+    assert host.clock_requests == asked + 5, "answered while the loop waits for something to do"
+    assert len(asking.recv(2048)) == 48
+
+
+def test_whatever_else_comes_ends_the_wait(asker):
+    host, asking, clock = asker
+    asking.sendto(ntp.request(77), clock)
+    asking.sendto(b"anything", (host.interface.ip, host._control.port))
+    rejected, until = host.session.counters.rejected, host._clock.now() + 3600 * NS_PER_S
+    host._wait(until)
+    host._turn(host._clock.now(), lambda event: None)
+    assert host.session.counters.rejected == rejected + 1
+    assert host._clock.now() < until
+
+
+def test_statistics_that_nobody_reads_are_not_made(make_host, monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(host_driver.HostDriver, "_write_stats", lambda self, now: made.append(now))
+    for stats, count in ((None, 0), (tmp_path / "host.json", 1)):
+        host = make_host()
+        host._stats = StatsFile(stats)
+        host._turn(HostNs(host._stats_at), lambda event: None)
+        assert len(made) == count
+        host.close()
+        made.clear()

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from radiosync.host.events import ListenerOutOfSync, ResyncOrdered
+from radiosync.host.listeners import ListenerTable
 from radiosync.host.resync import RESYNC_PAUSE_NS, SPREAD_NS
-from radiosync.host.watch import ALARM_NS
+from radiosync.host.watch import ALARM_NS, LOOK_NS_MAX, ListenerWatch
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.messages import ListenerState
 
@@ -112,3 +113,18 @@ def test_what_a_silent_listener_said_last_is_not_held_against_it(house):
     house.session.listeners.get(B).report = replace(house.session.listeners.get(B).report, state=said["state"])
     house.run(RESYNC_PAUSE_NS / NS_PER_S)
     assert events_of(house, ResyncOrdered) == []
+
+
+def test_each_row_is_looked_at_ten_times_a_second_until_there_are_many(house):
+    assert [house.session.watch.due(house.now + ms * NS_PER_MS) for ms in (100, 200, 300)] == [True, True, True]
+
+
+def test_a_crowd_is_looked_at_less_often_but_every_second(driven):
+    table = ListenerTable(latency_samples=4, max_latency_ns=NS_PER_S, forget_ns=30 * NS_PER_S)
+    watch = ListenerWatch(table, NS_PER_MS)
+    for count, looks in ((10, 20), (100, 2), (200, 1), (400, 1)):
+        table._rows = dict.fromkeys(range(count))
+        now = count * 100 * NS_PER_S
+        assert watch.due(now - NS_PER_S)
+        assert sum(watch.due(now + ms * NS_PER_MS) for ms in range(0, 1000, 50)) == looks
+        assert watch.due(now + NS_PER_S + LOOK_NS_MAX)
