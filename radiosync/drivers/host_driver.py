@@ -15,7 +15,7 @@ from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.reader import End, Reader, Source
 from radiosync.drivers.transcoder import Transcoder
-from radiosync.drivers.udp import Port, open_group, open_unicast
+from radiosync.drivers.udp import KERNEL_STAMPS, Port, open_group, open_unicast
 from radiosync.errors import NetworkError, RemoteProtocolError
 from radiosync.host.events import HostEvent, SyncGo
 from radiosync.host.packetizer import CodedAudio
@@ -30,6 +30,8 @@ from radiosync.wire.messages import ByeReason
 BYES = 3  # a lost good-bye is a listener that waits
 BYE_PAUSE_NS = 20 * NS_PER_MS
 STATS_NS = NS_PER_S
+CROWD_PER_S = 100  # questions to the clock: with more, a wake-up for each costs more than its answer ...
+CROWD_GATHER_NS = 20 * NS_PER_MS  # ... so they are gathered: an answer says how long it lay here, so it is as good
 
 
 class HostDriver:
@@ -86,6 +88,8 @@ class HostDriver:
             self._waiter.watch(self.keys)
         self._last_start: dict[str, Any] | None = None
         self.clock_requests = 0
+        self._requests_before = 0
+        self._gathering = False
         self.clock_rejected = 0
 
     def run(
@@ -167,15 +171,27 @@ class HostDriver:
             on_event(event)
         if now >= self._stats_at:
             self._stats_at = HostNs(self._stats_at + STATS_NS)
+            self._gather()
             if self._stats.wanted:  # of hundreds of listeners it is some ms of work
                 self._write_stats(now)
 
     def _wait(self, until: HostNs) -> None:
         """Wait for something to do; who only asks for the time is answered meanwhile, since that changes nothing."""
-        self._waiter.wait(until - self._clock.now())
-        while self._waiter.only(self._time) and self._clock.now() < until:
+        now = self._clock.now()
+        while True:
+            self._waiter.wait((min(until, HostNs(now + CROWD_GATHER_NS)) if self._gathering else until) - now)
+            now = self._clock.now()
+            if now >= until or not self._waiter.only(self._time):
+                return
             self._answer_clock()
-            self._waiter.wait(until - self._clock.now())
+
+    def _gather(self) -> None:
+        """Begin or end to gather questions to the clock, by how many there were; called every `STATS_NS`."""
+        crowd = KERNEL_STAMPS and self.clock_requests - self._requests_before > CROWD_PER_S
+        self._requests_before = self.clock_requests
+        if crowd is not self._gathering:
+            self._gathering = crowd
+            (self._waiter.unwatch if crowd else self._waiter.watch)(self._time)
 
     def _quit(self, now: HostNs) -> bool:
         """Do what a key asks for; say whether that was to end."""

@@ -60,8 +60,8 @@ class Waiter:
         return readable in self._ready
 
     def only(self, readable: Any) -> bool:
-        """Say whether the last wait found something there and nowhere else."""
-        return self._ready == [readable]
+        """Say whether the last wait found nothing anywhere else than there."""
+        return all(each is readable for each in self._ready)
 
     def close(self) -> None:
         """Give the signals back."""

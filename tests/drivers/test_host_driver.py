@@ -5,7 +5,9 @@ import socket
 import pytest
 
 from radiosync.drivers import host_driver
+from radiosync.drivers.host_driver import CROWD_GATHER_NS, CROWD_PER_S
 from radiosync.drivers.loop import StatsFile
+from radiosync.drivers.udp import KERNEL_STAMPS
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire import ntp
 
@@ -80,3 +82,29 @@ def test_statistics_that_nobody_reads_are_not_made(make_host, monkeypatch, tmp_p
         assert len(made) == count
         host.close()
         made.clear()
+
+
+@pytest.mark.skipif(not KERNEL_STAMPS, reason="without the kernel's stamps an answer must not wait")
+def test_a_crowd_s_questions_are_gathered_and_answered_all_the_same(asker):
+    host, asking, clock = asker
+    host.clock_requests += CROWD_PER_S + 1
+    host._gather()
+    asked = host.clock_requests
+    asking.sendto(ntp.request(77), clock)
+    host._reader.clear_wake()
+    host._waiter.wait(0)
+    assert not host._waiter.is_ready(host._time), "no wake-up for each of them"
+    received_at = host._clock.now()
+    for _ in range(100):
+        host._reader.clear_wake()
+        host._wait(host._clock.now() + 2 * CROWD_GATHER_NS)
+        if host.clock_requests > asked:
+            break
+    answer = ntp.decode(asking.recv(2048))
+    came_at, left_at = (ntp.ns_from_timestamp(t) for t in (answer.receive_timestamp, answer.transmit_timestamp))
+    assert came_at < received_at + NS_PER_MS, "by the kernel's stamp, not when it was read"
+    assert left_at > came_at
+    host._gather()
+    asking.sendto(ntp.request(78), clock)
+    host._waiter.wait(NS_PER_S)
+    assert host._waiter.is_ready(host._time), "and no more once they are few"
