@@ -6,7 +6,7 @@
 
 The first few (`--exact`) decode all that they play and compare it with `--source`, frame by frame; the others compare
 the CRCs of their chunks.  `--join-over 1` lets all come within a second, `--churn 10` lets each stay for about ten, and
-`--hostile nack-all` puts `--hostiles` peers beside them that ask for everything, for ever (or `never-read`,
+`--hostile nack-all` puts `--others` peers beside them that ask for everything, for ever (or `never-read`,
 `join-leave`).  Prints a table, and exits with 1 where somebody did not play, or heard what was wrong.
 """
 
@@ -29,8 +29,8 @@ from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_s
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from swarm_hostile import KINDS, Hostile
 from swarm_listeners import Checked, Member, Place, Swarm, Truth
+from swarm_others import KINDS, Other
 
 LATE_MS_MAX = 250.0  # of the slowest hundredth of the swarm's own ticks: beyond it, its figures are its own
 
@@ -100,22 +100,31 @@ class Run:
                 self.totals.add(member, now, self.patience_ns)
                 del self._leave_at[id(member)]
                 self.swarm.remove(member, politely=self._rng.random() < 0.5)
-        for peer in [p for p in self.swarm.peers if isinstance(p, Hostile) and p.done]:
+        for peer in [p for p in self.swarm.peers if isinstance(p, Other) and p.done]:
             self.harm += peer.asked
             self.swarm.remove(peer, politely=False)
         share = min(1.0, (now - self._began_at) / max(1, ns_from_s(options.join_over)))
         while len(self.members()) < round(share * options.listeners):
             self._come(now)
-        while options.hostile and sum(isinstance(p, Hostile) for p in self.swarm.peers) < options.hostiles:
+        while options.beside and sum(isinstance(p, Other) for p in self.swarm.peers) < options.others:
             self._number += 1
-            self.swarm.add(Hostile(self.place, self._number, options.hostile, seed=options.seed, now=now))
+            self.swarm.add(
+                Other(
+                    self.place,
+                    self._number,
+                    options.beside,
+                    seed=options.seed,
+                    now=now,
+                    report_ns=ns_from_s(options.report_s),
+                )
+            )
 
     def end(self) -> None:
         """Count who is still here, and let all go."""
         now = local_now()
         for member in self.members():
             self.totals.add(member, now, self.patience_ns)
-        self.harm += sum(peer.asked for peer in self.swarm.peers if isinstance(peer, Hostile))
+        self.harm += sum(peer.asked for peer in self.swarm.peers if isinstance(peer, Other))
         self.swarm.close()
 
     def _come(self, now: LocalNs) -> None:
@@ -177,8 +186,8 @@ def report(run: Run, seconds: float, cpu_s: float, drops: int) -> bool:
             f"{cpu_s / seconds:.0%}, {late_ms:.0f} ms, {drops}",
         ),
     ]
-    if options.hostile:
-        rows.append((f"{options.hostiles} × {options.hostile}: times", f"{run.harm}"))
+    if options.beside:
+        rows.append((f"{options.others} × {options.beside}: datagrams sent", f"{run.harm}"))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
@@ -203,8 +212,9 @@ def main() -> None:
     parser.add_argument("--join-over", type=float, default=5.0, help="seconds within which all come")
     parser.add_argument("--churn", type=float, default=0.0, help="seconds that each stays, in the mean; 0: to the end")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds after which who does not play has failed")
-    parser.add_argument("--hostile", choices=KINDS)
-    parser.add_argument("--hostiles", type=int, default=100)
+    parser.add_argument("--beside", "--hostile", choices=KINDS, help="who else comes, beside the listeners")
+    parser.add_argument("--others", type=int, default=100, help="how many of those")
+    parser.add_argument("--report-s", type=float, default=1.0, help="how often a report-only reports")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     try:

@@ -264,6 +264,7 @@ class HostDriver:
             "repairs_unicast": sent.repairs_unicast,
             "repairs_parity": sent.repairs_parity,
             "nacks_received": session.reception.nacks,
+            "reports_received": session.reception.reports,
             "rejected": counters.rejected + self.clock_rejected,
             "chunks_late": sent.chunks_late,
             "source_gaps": counters.source_gaps,

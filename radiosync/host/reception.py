@@ -31,6 +31,7 @@ class Reception:
     ) -> None:
         self.cookies = cookies
         self.nacks = 0
+        self.reports = 0
         self._session = session
         self._listeners = listeners
         self._sender = sender
@@ -75,6 +76,7 @@ class Reception:
         self._sender.ask(nack, source, now, first_seq=first_seq)
 
     def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
+        self.reports += 1
         known = self._listeners.get(source)
         is_new = known is None or known.report.listener_id != report.listener_id
         self._listeners.heard(source, report, now)

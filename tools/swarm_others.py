@@ -1,8 +1,10 @@
-"""Peers that mean harm, for `tools/swarm.py --hostile`: what they do is what their session's cookie allows them.
+"""Peers that are no listeners, for `tools/swarm.py --beside`: most mean harm, and do what their cookie allows them.
 
 nack-all     asks for every chunk there is, without end, from an address of its own each
 never-read   asks for every chunk there is and reads nothing of what comes
 join-leave   comes, reports, and leaves, every second one without a word; the next one has another address
+    clock-only   asks for the time once a second, as a settled listener does, and nothing else
+    report-only  reports every `--report-s`, and nothing else: what these two cost is what a listener's own cost
 """
 
 from random import Random
@@ -12,20 +14,25 @@ from swarm_listeners import Place
 from radiosync.drivers.udp import Port, open_unicast
 from radiosync.errors import RemoteProtocolError
 from radiosync.repair.respond import Address
-from radiosync.units import NS_PER_MS, LocalNs
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+from radiosync.wire import ntp
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.limits import NACK_RUN_MAX
 from radiosync.wire.messages import Announce, Leave, ListenerState, Message, Nack, NackEntry, Report, Solicit
 
-KINDS = ("nack-all", "never-read", "join-leave")
+HOSTILE = ("nack-all", "never-read", "join-leave")
+KINDS = (*HOSTILE, "clock-only", "report-only")
 ASK_NS = 20 * NS_PER_MS  # as often as the swarm looks at its sockets
 SOLICIT_NS = 500 * NS_PER_MS
 
 
-class Hostile:
+class Other:
     """One of them."""
 
-    def __init__(self, place: Place, number: int, kind: str, *, seed: int, now: LocalNs) -> None:
+    def __init__(
+        self, place: Place, number: int, kind: str, *, seed: int, now: LocalNs, report_ns: int = NS_PER_S
+    ) -> None:
+        self._report_ns = report_ns
         self._kind, self._rng = kind, Random(f"{seed}/{number}/hostile")
         network = place.config.network
         self._anyone = (network.group, network.control_port)
@@ -54,12 +61,21 @@ class Hostile:
                 self._heed(data, source)
         if self._answer is None:
             self._solicit(now)
+        elif now < self.wake_at:
+            pass  # it has only read what came
         elif self._kind == "join-leave":
             self._come_and_go(self._answer)
+        elif self._kind == "clock-only":
+            self._ask_for_time(self._answer)
+        elif self._kind == "report-only":
+            self._report(self._answer)
         else:
             self._ask_for_all(self._answer)
         self.came += came
-        self.wake_at = LocalNs(now + ASK_NS)
+        calm_ns = {"clock-only": NS_PER_S, "report-only": self._report_ns}.get(self._kind, 0)
+        wait_ns = round(calm_ns * self._rng.uniform(0.9, 1.1)) if self._answer is not None else ASK_NS
+        if now >= self.wake_at:
+            self.wake_at = LocalNs(now + max(ASK_NS, wait_ns))
         return came
 
     def close(self, *, politely: bool) -> None:  # noqa: ARG002  # Peer.close
@@ -89,12 +105,23 @@ class Hostile:
         self._port.send(encode(nack), self._host)
         self.asked += 1
 
+    def _ask_for_time(self, answer: Announce) -> None:
+        assert self._host is not None
+        self._port.send(ntp.request(self._rng.getrandbits(63) + 1), (self._host[0], answer.clock_port))
+        self.asked += 1
+
+    def _report(self, answer: Announce, state: ListenerState = ListenerState.PAUSED) -> None:
+        assert self._host is not None
+        shown = {"session": answer.session, "cookie": answer.cookie, "listener_id": self._listener_id}
+        values = dict.fromkeys(Report.__slots__, 0) | shown | {"ready_frame": None, "name": "no listener"}
+        self._port.send(encode(Report(**values | {"state": state})), self._host)
+        self.asked += 1
+
     def _come_and_go(self, answer: Announce) -> None:
         assert self._host is not None
         shown = {"session": answer.session, "cookie": answer.cookie, "listener_id": self._listener_id}
         if not self._shown:
-            values = dict.fromkeys(Report.__slots__, 0) | shown | {"ready_frame": None, "name": "here and gone"}
-            self._port.send(encode(Report(**values | {"state": ListenerState.BUFFERING})), self._host)
+            self._report(answer, ListenerState.BUFFERING)
             self._shown = True
             return
         if self._rng.random() < 0.5:
