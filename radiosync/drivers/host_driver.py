@@ -31,7 +31,7 @@ BYES = 3  # a lost good-bye is a listener that waits
 BYE_PAUSE_NS = 20 * NS_PER_MS
 STATS_NS = NS_PER_S
 CROWD_PER_S = 100  # questions to the clock: with more, a wake-up for each costs more than its answer ...
-CROWD_GATHER_NS = 20 * NS_PER_MS  # ... so they are gathered: an answer says how long it lay here, so it is as good
+CROWD_GATHER_NS = 20 * NS_PER_MS  # ... so they are gathered: an answer says how long it lay here
 
 
 class HostDriver:
@@ -138,8 +138,7 @@ class HostDriver:
     def _turn(self, now: HostNs, on_event: Callable[[HostEvent], None]) -> None:
         self._answer_clock()
         for port in (self._control, self._solicited):
-            for data, source in port.receive():
-                self.session.receive_datagram(data, source, now)
+            self._receive(port, now)
         self._reader.clear_wake()
         self._controls.carry_out(now)
         self._reader.chunk_frames = self.session.sender.chunk_frames
@@ -176,22 +175,27 @@ class HostDriver:
                 self._write_stats(now)
 
     def _wait(self, until: HostNs) -> None:
-        """Wait for something to do; who only asks for the time is answered meanwhile, since that changes nothing."""
+        """Wait for something to do; meanwhile the clock is answered, and what listeners say is taken in."""
         now = self._clock.now()
         while True:
             self._waiter.wait((min(until, HostNs(now + CROWD_GATHER_NS)) if self._gathering else until) - now)
             now = self._clock.now()
-            if now >= until or not self._waiter.only(self._time):
+            if now >= until or not self._waiter.only(self._time, self._control):
                 return
             self._answer_clock()
+            if self._receive(self._control, now):
+                if self.session.transport.preparation is not None:
+                    return  # everybody may be ready now
+                until = min(until, self._wake_at(now))
 
     def _gather(self) -> None:
-        """Begin or end to gather questions to the clock, by how many there were; called every `STATS_NS`."""
+        """Begin or end to gather what listeners say, by how many questions there were; called every `STATS_NS`."""
         crowd = KERNEL_STAMPS and self.clock_requests - self._requests_before > CROWD_PER_S
         self._requests_before = self.clock_requests
         if crowd is not self._gathering:
             self._gathering = crowd
-            (self._waiter.unwatch if crowd else self._waiter.watch)(self._time)
+            for port in (self._time, self._control):
+                (self._waiter.unwatch if crowd else self._waiter.watch)(port)
 
     def _quit(self, now: HostNs) -> bool:
         """Do what a key asks for; say whether that was to end."""
@@ -201,6 +205,13 @@ class HostDriver:
         if isinstance(key, tuple):
             self._controls.key(*key, now)
         return key == QUIT
+
+    def _receive(self, port: Port, now: HostNs) -> bool:
+        """Take in what has come; say whether that was anything."""
+        came = port.receive()
+        for data, source in came:
+            self.session.receive_datagram(data, source, now)
+        return bool(came)
 
     def _answer_clock(self) -> None:
         for data, source, received_at in self._time.receive_stamped():

@@ -59,9 +59,9 @@ class Waiter:
         """Say whether the last wait found something there."""
         return readable in self._ready
 
-    def only(self, readable: Any) -> bool:
+    def only(self, *readable: Any) -> bool:
         """Say whether the last wait found nothing anywhere else than there."""
-        return all(each is readable for each in self._ready)
+        return all(each in readable for each in self._ready)
 
     def close(self) -> None:
         """Give the signals back."""

@@ -33,6 +33,11 @@ class Outbox:
         """Send datagrams before all music: to one listener, or with None to all."""
         self._urgent.extend(Datagram(each, to, True) for each in data)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something has been told and not given out."""
+        return bool(self._urgent)
+
     def urgent(self) -> Iterator[Datagram]:
         """Give out what was told; what is for all also goes to the groups of the lower tiers, and in copies."""
         while self._urgent:

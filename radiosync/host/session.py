@@ -221,6 +221,8 @@ class HostSession:
 
     def next_timeout(self, now: HostNs) -> HostNs:
         """Return when to come back at the latest."""
+        if self.outbox.waiting:
+            return now
         wake_at = [self._housekeeping_at, self.announcer.due_at]
         preparation = self.transport.preparation
         if preparation is not None and self.sender.packetizer.next_frame > preparation.target_frame:

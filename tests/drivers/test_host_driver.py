@@ -10,6 +10,8 @@ from radiosync.drivers.loop import StatsFile
 from radiosync.drivers.udp import KERNEL_STAMPS
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire import ntp
+from radiosync.wire.codec import decode, encode
+from radiosync.wire.messages import Announce, Solicit
 
 
 def turn_until(host, done):
@@ -61,15 +63,28 @@ def test_who_only_asks_for_the_time_costs_no_turn(asker):
     assert len(asking.recv(2048)) == 48
 
 
-def test_whatever_else_comes_ends_the_wait(asker):
+def message_of(data):
+    return None if len(data) == 48 else decode(data)
+
+
+def test_what_listeners_say_is_taken_in_while_waiting_and_heeded_at_once(asker):
     host, asking, clock = asker
     asking.sendto(ntp.request(77), clock)
     asking.sendto(b"anything", (host.interface.ip, host._control.port))
-    rejected, until = host.session.counters.rejected, host._clock.now() + 3600 * NS_PER_S
+    rejected = host.session.counters.rejected
+    for _ in range(100):
+        host._reader.clear_wake()
+        host._wait(host._clock.now() + 20 * NS_PER_MS)
+        if host.session.counters.rejected > rejected:
+            break
+    assert host.session.counters.rejected == rejected + 1, "taken in without a turn"
+    asking.sendto(encode(Solicit(session=0, nonce=5)), (host.interface.ip, host._control.port))
+    until = host._clock.now() + 3600 * NS_PER_S
     host._wait(until)
+    assert host._clock.now() < until, "a question is answered at once"
     host._turn(host._clock.now(), lambda event: None)
-    assert host.session.counters.rejected == rejected + 1
-    assert host._clock.now() < until
+    asking.settimeout(10)
+    assert any(isinstance(message_of(asking.recv(2048)), Announce) for _ in range(3))
 
 
 def test_statistics_that_nobody_reads_are_not_made(make_host, monkeypatch, tmp_path):
