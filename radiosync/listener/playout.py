@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from radiosync.audio.conceal import RAMP_MS, GainFollower
+from radiosync.audio.drift import steered_resampler
 from radiosync.audio.pcm import Frames, float_from_samples, map_channels
-from radiosync.audio.resampler import DEVIATION_MAX, VariableResampler
+from radiosync.audio.resampler import DEVIATION_MAX
 from radiosync.clock.dac import DacClock
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.rate import RateController
@@ -58,7 +59,7 @@ class DevicePlayout:
         self._device = device
         self._gain = np.float32(gain)
         self._nominal_ratio = buffer.format.rate / device.rate
-        self._resampler = VariableResampler(buffer.format.channels, self._nominal_ratio)
+        self._resampler = steered_resampler(buffer.format.channels, self._nominal_ratio)
         self._fader = GainFollower(buffer.format.rate, start_gain=1.0)
         turn = np.arange(1, 1 + max(1, round(device.rate * RAMP_MS / 1000)))
         self._fade_in = ((1 - np.cos(np.pi * turn / (len(turn) + 1))) / 2).astype(np.float32)[:, None]
@@ -87,7 +88,7 @@ class DevicePlayout:
 
     def set_muted(self, muted: bool) -> None:
         """Fade out and render silence for everything, on the timeline as before, or fade in again."""
-        ahead = self._resampler.next_input_frame + self._fader.ramp_frames
+        ahead = self._resampler.next_input_frame + self._fader.ramp_frames if self._running else 0
         self._muted_from = MediaFrame(ahead) if muted else None
         self._fader.gap_frames = 0  # what comes is judged anew
 
