@@ -161,6 +161,11 @@ class ClockPoller:
         return max(SILENCE_NS, UNANSWERED_MAX * max(self._steady_ns, min(self.least_ns, LEAST_NS_MAX)))
 
     @property
+    def in_burst(self) -> bool:
+        """Say whether questions follow each other at once."""
+        return self._burst_left > 0
+
+    @property
     def outstanding(self) -> int:
         """Return how many questions wait for their answer."""
         return len(self._outstanding)

@@ -31,8 +31,10 @@ from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
 LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
 SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
-TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 50 * NS_PER_MS  # between two fills, and rendered at a time: a wake-up costs ...
-TURN_SHARE = 4  # ... more than a block of music, but of what lies ahead no more than this part may go meanwhile
+TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 100 * NS_PER_MS  # between two fills, and rendered at a time: a wake-up costs ...
+LEFT_NS = 100 * NS_PER_MS  # ... more than a block of music, but this much has to be left for a loop that is late ...
+TURN_SHARE = 4  # ... or, where less than that lies ahead, all but this part of it
+AFTER_CALLBACK_NS = 5 * NS_PER_MS  # is when to fill: then the ring lacks the same each time
 STUCK_NS = 2 * NS_PER_S  # without a callback: the device is gone
 REOPEN_NS = NS_PER_S
 OPENING_S_MAX = 2.0  # that closing waits for a driver which is still opening
@@ -124,21 +126,23 @@ class DeviceSink:
         if now - self._fill_at > STUCK_NS // 2:  # it is we who stood still, and the callback with us
             self._callback_at = now
         rate, ahead = self._device.rate, self._render_ahead(self._device)
-        turn_ns = min(max(ahead * NS_PER_S // rate // TURN_SHARE, TURN_NS), TURN_NS_MAX)
-        self._fill_at = LocalNs(now + turn_ns)
+        ahead_ns = ahead * NS_PER_S // rate
+        turn_ns = min(max(ahead_ns - LEFT_NS, ahead_ns // TURN_SHARE, TURN_NS), TURN_NS_MAX)
         self._take_stamps(self._dac)
+        late_ns = now - self._callback_at - AFTER_CALLBACK_NS
+        self._fill_at = LocalNs(now + turn_ns - min(max(late_ns, 0), turn_ns // 4))
         if not self._stream.active or now - self._callback_at > STUCK_NS:
             self._lost(now)
             return
         self._watch_underruns()
-        block_frames = max(1, rate * turn_ns // NS_PER_S)
-        while self._ring.readable() + block_frames <= ahead:
+        longest, least = (max(1, rate * ns // NS_PER_S) for ns in (turn_ns, TURN_NS))
+        while (lacking := ahead - self._ring.readable()) >= least:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
-            block = self._render(self._device, first, block_frames)
+            block = self._render(self._device, first, min(lacking, longest))
             self._ring.write(block)
             if self._recording is not None:
                 self._recording.write(block)
-                self._recorded += block_frames
+                self._recorded += len(block)
         if self._playout is not None and self._dac.fit() is not None:
             first = DacFrame(self._ring.written_frame + self._ring.underrun_frames)
             self._playout.lead_ns = max(0, self._dac.local_from_dac(first) - now)

@@ -17,7 +17,7 @@ from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.output_search import OutputSearch, begin_search
 from radiosync.drivers.startup import Startup
-from radiosync.drivers.udp import GroupPort, open_group, open_unicast
+from radiosync.drivers.udp import DRAIN_MAX, KERNEL_STAMPS, GroupPort, open_group, open_unicast
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import KnownRate, host_key
@@ -28,8 +28,8 @@ from radiosync.wire.groups import tier_group
 
 STATS_NS = NS_PER_S
 SAVE_NS = 60 * NS_PER_S
-COLLECT_NS = 50 * NS_PER_MS  # while enough is buffered: a wake-up for each datagram costs more than the datagram
-COLLECT_BUFFER_NS = NS_PER_S // 4  # below this much buffered, every datagram matters at once
+COLLECT_NS = 100 * NS_PER_MS  # while enough is buffered: a wake-up for each datagram costs more than the datagram
+COLLECT_BUFFER_NS = NS_PER_S  # below this much buffered, every datagram matters at once
 
 
 class ListenerDriver:
@@ -76,6 +76,7 @@ class ListenerDriver:
         for readable in (self._time, self._control, *self._group_ports.values()):
             self._waiter.watch(readable)
         self._collecting = False
+        self._more = False  # datagrams than a turn takes
         self._stats_at = local_now()
         self._emitted: tuple[int, int] | None = None
         self._frames_out = 0
@@ -120,10 +121,14 @@ class ListenerDriver:
                 session.receive_clock(data, received_at)
             elif source != self._own_address:
                 self._clock_foreign += 1
-        self._play(now)
+        self._more = False
+        # Before anything is rendered, so that an order is obeyed by all that is rendered after it has come.
         for port in (self._control, *self._group_ports.values()):
-            for data, source in port.receive():
+            received = port.receive()
+            self._more = self._more or len(received) == DRAIN_MAX
+            for data, source in received:
                 session.receive_datagram(data, source, now, through_group=port is not self._control)
+        self._play(now)
         session.handle_timeout(now)
         self._join_tiers()
         if session.rejoin():
@@ -181,12 +186,14 @@ class ListenerDriver:
             self._memory.save()
 
     def _collect(self) -> None:
-        """Leave the group's socket to its buffer while there is no hurry; a wake-up costs more than a datagram."""
+        """Leave sockets to their buffers while there is no hurry; a wake-up costs more than a datagram."""
         stream = self.session.stream
         calm = stream is not None and stream.playing_calmly(COLLECT_BUFFER_NS)
         if calm != self._collecting:
             self._collecting = calm
-            for port in self._group_ports.values():
+            # The kernel has noted when an answer to the clock came; where it does not, that is seen by waking up.
+            patient = (*self._group_ports.values(), self._time) if KERNEL_STAMPS else self._group_ports.values()
+            for port in patient:
                 (self._waiter.unwatch if calm else self._waiter.watch)(port)
 
     def _join_tiers(self) -> None:
@@ -237,9 +244,13 @@ class ListenerDriver:
         self._control.send(datagram.data, self._anyone if datagram.to is None else datagram.to)
 
     def _wake_at(self, now: LocalNs) -> LocalNs:
+        if self._more:
+            return now
+        if self._collecting and self._device is not None:  # whatever else is due can wait for the device's turn
+            return min(self._device.next_timeout(now), LocalNs(now + COLLECT_NS))
         wake_at = self.session.next_timeout(now)
         if self._device is not None:
-            wake_at = min(wake_at, self._device.next_timeout(now))
+            return min(wake_at, self._device.next_timeout(now))
         return min(wake_at, LocalNs(now + COLLECT_NS)) if self._collecting else wake_at
 
     def _write_stats(self, now: LocalNs) -> None:

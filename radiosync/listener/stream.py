@@ -273,8 +273,8 @@ class Stream:
         return ns_from_frames(frames, self.format.rate)
 
     def playing_calmly(self, enough_ns: int) -> bool:
-        """Say whether playing is on and the next `enough_ns` of music are here."""
-        if self.playout is None or self.playout.cursor is None:
+        """Say whether playing is on, the next `enough_ns` of music are here and no burst of clock questions is on."""
+        if self.playout is None or self.playout.cursor is None or self.poller.in_burst:
             return False
         cursor = self.playout.cursor
         until = self.buffer.contiguous_until(cursor, MediaFrame(cursor + frames_from_ns(enough_ns, self.format.rate)))

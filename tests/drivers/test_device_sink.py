@@ -236,8 +236,43 @@ def test_music_waits_for_little_silence(sink: DeviceSink, fake: FakePortAudio, t
     run(sink, fake, time, blocks=100)
     assert sink._ring.readable() <= 44_100 * 60 // 1000
     sink._playout = Loud(2)  # type: ignore[assignment]
-    run(sink, fake, time, blocks=10)
-    assert sink._ring.readable() > 44_100 * 100 // 1000, "but music has to last"
+    run(sink, fake, time, blocks=1)
+    assert sink._ring.readable() > 44_100 * 150 // 1000, "but music has to last"
+
+
+def test_a_turn_renders_a_tenth_of_a_second_and_leaves_as_much(
+    sink: DeviceSink, fake: FakePortAudio, time: Time
+) -> None:
+    begin(sink)
+    sink._playout = loud = Loud(2)  # type: ignore[assignment]
+    run(sink, fake, time, blocks=20)
+    rendered = len(loud.firsts)
+    left = []
+    for _ in range(200):  # two seconds
+        run(sink, fake, time, blocks=1)
+        left.append(sink._ring.readable())
+    assert 19 <= len(loud.firsts) - rendered <= 22
+    assert min(left) >= 44_100 * 90 // 1000, "a device's block of 10 ms is gone already"
+
+
+def test_turns_come_soon_after_callbacks(sink: DeviceSink, fake: FakePortAudio, time: Time) -> None:
+    """Or the ring would be left with a device's period less, by chance."""
+    begin(sink)
+    sink._playout = Loud(2)  # type: ignore[assignment]
+    stream, period_ns = fake.streams[0], 50 * NS_PER_MS
+    callback_at, waits, left = time.now + 30 * NS_PER_MS, [], []
+    for _ in range(60):
+        at = sink.next_timeout(time.now)  # type: ignore[arg-type]
+        while callback_at <= at:
+            time.now = callback_at
+            stream.play(2205)
+            callback_at += period_ns
+        time.now = at
+        waits.append(period_ns - (callback_at - at))
+        left.append(sink._ring.readable())
+        sink.fill(time.now)  # type: ignore[arg-type]
+    assert max(waits[20:]) <= 5 * NS_PER_MS
+    assert min(left[20:]) >= 44_100 * 99 // 1000
 
 
 def test_every_block_is_rendered_for_the_frame_it_will_be_played_as(
