@@ -20,10 +20,12 @@ Measured with soxr 1.1.0 from 48 to 48 kHz: the position is right within 1e-5 fr
 -125 dB at 100, 997 and 15000 Hz, and stereo costs 0.7 % of a core (one of 2.5 GHz).  The fixed stage works in blocks,
 so that up to 25 ms of input are fetched ahead of the output.
 
-`tools/bench_resampler.py` measures it beside others at ±100 ppm (THD+N at 997 Hz and 15 kHz, part of a core): this one
--126 and -126 dB, 0.70 %; libsamplerate's medium converter -141 and -123 dB, 0.58 %; its best one 1.8 %; straight lines
--64 and -13 dB.  libsamplerate glides from ratio to ratio by a rule of its own, so that its position between two samples
-would have to be inferred, and it keeps the interpreter's lock while it works, in front of the audio callback.
+A playout whose device has the stream's own rate has `radiosync.audio.drift`, which is cheaper.  This module is for the
+other rates, and for what is captured.  `tools/bench_resampler.py` measures both beside others at ±100 ppm:
+libsamplerate's medium converter has -141 and -123 dB THD+N at 997 Hz and 15 kHz for 0.58 % of a core, its best one
+takes 1.8 %; straight lines have -64 and -13 dB.  libsamplerate glides from ratio to ratio by a rule of its own, so that
+its position between two samples would have to be inferred, and it keeps the interpreter's lock while it works, in front
+of the audio callback.
 """
 
 import math
