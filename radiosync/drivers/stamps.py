@@ -63,8 +63,8 @@ class Stamps:
         rows = [index % STAMPS_MAX for index in range(first, count)]
         offset_ns = self._clock_offset(rows)
         for row in rows:
-            frame, frames, entered_at = (int(value) for value in self._numbers[row])
-            converter_s, current_s = (float(value) for value in self._times_s[row])
+            frame, frames, entered_at = self._numbers[row].tolist()
+            converter_s, current_s = self._times_s[row].tolist()
             at = LocalNs(round(converter_s * NS_PER_S) + offset_ns)
             yield Stamp(DacFrame(frame), frames, at, converter_s - current_s, LocalNs(entered_at))
 
