@@ -280,6 +280,7 @@ class HostDriver:
             "chunks_late": sent.chunks_late,
             "source_gaps": counters.source_gaps,
             "clock_requests": self.clock_requests,
+            "answers_refused": session.outbox.counters.answers_refused,
             "copies": len(session.copies),
             "copies_sent": session.copies.counters.sent,
             "copies_refused": session.copies.counters.refused,

@@ -95,7 +95,7 @@ class HostSession:
         self.resyncs = Resyncs(sync.resync_ns)
         self.stall = StallGuard(sync, self.sender, self.transport, rate, live=live)
         self.copies = Copies(config.host.copies_max, now)
-        self.outbox = Outbox(self.sender, self.copies)
+        self.outbox = Outbox(self.sender, self.copies, now)
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
         self.reception = Reception(
@@ -176,7 +176,7 @@ class HostSession:
             if self.transport.preparation is not None:
                 self.listeners.asked(source, now)
             cookie = self.reception.cookies.of(source)
-            self.outbox.tell(self.announcer.announcements(self._state(now), now, message.nonce, cookie), source)
+            self.outbox.answer(self.announcer.announcements(self._state(now), now, message.nonce, cookie), source, now)
         elif not self.reception.receive(message, source, now):
             self.counters.rejected += 1
 
