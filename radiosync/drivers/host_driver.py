@@ -14,6 +14,7 @@ from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.reader import End, Reader, Source
+from radiosync.drivers.send_queue import RETRY_NS, SendQueue
 from radiosync.drivers.transcoder import Transcoder
 from radiosync.drivers.udp import KERNEL_STAMPS, Port, open_group, open_unicast
 from radiosync.errors import NetworkError, RemoteProtocolError
@@ -59,6 +60,7 @@ class HostDriver:
         self._solicited = open_group(interface, network.group, network.control_port)
         self._time = open_unicast(interface, network.clock_port, group_ttl=ttl, dscp=network.dscp_clock, stamps=True)
         self._audio = open_unicast(interface, 0, group_ttl=ttl, dscp=network.dscp_audio)
+        self._music = SendQueue(self._audio)
         self.session = HostSession(
             config,
             source.format,
@@ -157,6 +159,7 @@ class HostDriver:
                     self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
         self._transcode(now)
+        self._music.flush()
         for datagram in self.session.datagrams_to_send(now):
             self._send(datagram)
         while (event := self.session.next_event()) is not None:
@@ -235,11 +238,13 @@ class HostDriver:
                 self._transcoder.submit(job)
 
     def _send(self, datagram: Datagram) -> None:
-        port: Port = self._control if datagram.urgent else self._audio
-        port.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
+        way: Port | SendQueue = self._control if datagram.urgent else self._music
+        way.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
 
     def _wake_at(self, now: HostNs) -> HostNs:
         wake_at = self.session.next_timeout(now)
+        if self._music:
+            wake_at = min(wake_at, HostNs(now + RETRY_NS))
         wanted_at = self.session.audio_wanted_at(now) if self._reader.ready else None
         return wake_at if wanted_at is None else min(wake_at, wanted_at)
 
@@ -285,7 +290,8 @@ class HostDriver:
             "copies_sent": session.copies.counters.sent,
             "copies_refused": session.copies.counters.refused,
             "copies_dropped": session.copies.counters.dropped,
-            "send_errors": self._control.send_errors + self._audio.send_errors,
+            "send_errors": self._control.send_errors + self._music.lost,
+            "sends_delayed": self._music.delayed,
             "history_bytes": session.sender.history.coded_bytes(),
             "last_start": self._last_start,
             "listeners": [listener_values(session, row, now) for row in session.listeners],

@@ -6,6 +6,7 @@ BSD with SO_REUSEPORT.
 """
 
 import contextlib
+import errno
 import socket
 import struct
 import sys
@@ -34,6 +35,8 @@ class Port:
         sock.setblocking(False)
         self._socket = sock
         self.send_errors = 0
+        self.full = False
+        """Whether the last datagram that did not leave found the buffer full."""
         self.kernel_stamped = 0
 
     def fileno(self) -> int:
@@ -55,7 +58,8 @@ class Port:
         """Send a datagram; a full buffer or a network that is down is a loss like any other, and is counted."""
         try:
             self._socket.sendto(data, to)
-        except OSError:
+        except OSError as error:
+            self.full = error.errno == errno.ENOBUFS or isinstance(error, BlockingIOError)  # the first on BSD and macOS
             self.send_errors += 1
             return False
         return True
