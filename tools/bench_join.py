@@ -8,10 +8,11 @@ the program's own (`start_s` of --stats-json), in seconds since its process bega
 
     python     the interpreter is up               parsed    the arguments are read
     imported   the program's modules are loaded    asking    its sockets are open
-    answered   a host has answered                 opened    the sound device is open
-    stamped    when its frames are heard is known  clock     the first exchange
+    answered   a host has answered                 clock     the first exchange
     ready      the clock is good enough            chunk     the first chunk is here
-    started    the place to begin is chosen        full      45 s of music are here
+    opened     the sound device is open            started   the place to begin is chosen
+    stamped    when its frames are heard is known  rendered  music is on its way to it
+    full       45 s of music are here
 
 and what the card really played:
 
@@ -37,8 +38,8 @@ from runner import Run
 from systems import Radiosync
 
 PHASES = (
-    *("python", "parsed", "imported", "asking", "answered", "opened", "stamped"),
-    *("clock", "ready", "chunk", "started"),
+    *("python", "parsed", "imported", "asking", "answered", "clock", "ready", "chunk"),
+    *("opened", "started", "stamped", "rendered"),
 )
 HEARD = ("full", "heard", "error", "at 10 s")
 FULL_S = 44.0  # of 45: what is on its way is not counted

@@ -43,6 +43,8 @@ REFIT_BUCKETS = (
 )
 BUCKET_STAMPS_MAX = 64  # at more than 640 a second the rest adds nothing
 USABLE_NS = 300 * NS_PER_MS
+# Before that, where it is seen that there is no sawtooth to average away: stamps of so many callbacks, over so long.
+AGREED_COUNT, AGREED_NS, AGREED_WITHIN_NS = 3, 80 * NS_PER_MS, 100.0 * NS_PER_US
 
 STAMP_EARLY_NS_MAX = 2 * NS_PER_MS  # the entry is itself stamped late
 STAMP_AHEAD_NS_MAX = 2 * NS_PER_S
@@ -162,6 +164,9 @@ class DacClock:
         self._jumps: list[tuple[DacFrame, LocalNs]] = []
         self._origin: tuple[int, int] | None = None
         self._newest_frame = 0
+        self._taken = 0
+        self._lates_ns = (0.0, 0.0)
+        self._usable = False
         self._fit: DacFit | None = None
 
     def restart(self) -> None:
@@ -173,6 +178,9 @@ class DacClock:
         self._open.clear()
         self._jumps.clear()
         self._origin = None
+        self._taken = 0
+        self._lates_ns = (0.0, 0.0)
+        self._usable = False
         self._fit = None
 
     def stamp(self, frame: DacFrame, dac_at: LocalNs, entered_at: LocalNs, latency_ns: int) -> None:
@@ -194,8 +202,8 @@ class DacClock:
 
     @property
     def usable(self) -> bool:
-        """Return whether the phase is known, from 0.3 s of stamps; the rate may still be the nominal one."""
-        return self._span_ns() >= USABLE_NS
+        """Return whether the phase is known: by 0.3 s of stamps, or fewer that agree; the rate may still be nominal."""
+        return self._usable
 
     @property
     def settled(self) -> bool:
@@ -227,6 +235,12 @@ class DacClock:
         if self._fit is None:
             raise LookupError("no stamp has come from the sound device yet")
         return self._fit.local_from_dac(frame)
+
+    def _phase_is_known(self) -> bool:
+        """Say so after enough stamps, or once the first lie so close to a line that more could not help much."""
+        agree = self._taken >= AGREED_COUNT and self._lates_ns[1] - self._lates_ns[0] <= AGREED_WITHIN_NS
+        early = agree and self.source is StampSource.DEVICE and self._span_ns() >= AGREED_NS
+        return early or self._span_ns() >= USABLE_NS
 
     def _span_ns(self) -> float:
         if self._origin is None:
@@ -276,9 +290,13 @@ class DacClock:
         if len(self._open) >= BUCKET_STAMPS_MAX:
             self.counters.surplus += 1
             return
-        self._open.append((frame, self._late_ns(frame, at)))
+        late_ns = self._late_ns(frame, at)
+        self._taken += 1
+        self._lates_ns = (min(self._lates_ns[0], late_ns), max(self._lates_ns[1], late_ns))  # the first is 0
+        self._open.append((frame, late_ns))
         if not self._buckets:
             self._refit()
+        self._usable = self._usable or self._phase_is_known()
 
     def _jump(self) -> None:
         """Begin a new line from the stamps that all lie off the old one."""

@@ -63,7 +63,8 @@ HOLDOVER_NS = 5 * NS_PER_S
 DEGRADED_NS = 60 * NS_PER_S
 UNSYNCED_NS = 300 * NS_PER_S
 
-READY_COUNT = 8  # half of the opening burst, so that a lost answer costs 30 ms and not the next one's 250 ms
+READY_COUNT = 8
+READY_SURE_COUNT, READY_SURE_NS_MAX = 3, 500.0 * NS_PER_US  # fewer, where the bound leaves no room for a doubt: a wire
 READY_SIGMA_NS_MAX = 500.0 * NS_PER_US  # two of them are the millisecond below which two loudspeakers sound as one
 READY_BOUND_AFTER_NS, READY_BOUND_NS_MAX = 2 * NS_PER_S, 5 * NS_PER_MS
 READY_ANYWAY_AFTER_NS = 4 * NS_PER_S  # on a network so bad that this is met, waiting longer helps less than music
@@ -177,6 +178,8 @@ class ClockFilter:
         """Return whether the map is good enough to start playing by, or waiting has lost its point."""
         if self._mapping is None or self._first_at is None or self.quality(now) is Quality.UNSYNCED:
             return False
+        if self._count >= READY_SURE_COUNT and self._mapping.bound_ns_at(now) < READY_SURE_NS_MAX:
+            return True
         if self._count >= READY_COUNT and self._mapping.sigma_ns_at(now) < READY_SIGMA_NS_MAX:
             return True
         waited_ns = now - self._first_at

@@ -1,7 +1,8 @@
 """When to ask the host for its time, and which answers to believe.
 
-The schedule: 16 questions 30 ms apart, so that a listener can start within half a second; four a second until ten
-seconds have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
+The schedule: a question every 20 ms until the clock is settled, which on a wire takes a handful and behind 20 ms of
+scatter a second; at least 8 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
+have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
 don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many: the least of n delays is
 what the clock is known by, and with 20 ms of scatter it takes a minute at four a second to know it to 0.1 ms, five at
 one (uniform delays, median error).  A host with hundreds of listeners announces a least interval.
@@ -22,9 +23,10 @@ from radiosync.errors import RemoteProtocolError
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire import ntp
 
-BURST_COUNT = 16
+OPENING_COUNT_MIN, OPENING_COUNT_MAX = 8, 96
+UNANSWERED_COUNT_MAX = 24  # of the opening: half a second, beyond a round trip across the earth
 REBURST_COUNT = 8
-BURST_PERIOD_NS = 30 * NS_PER_MS
+BURST_PERIOD_NS = 20 * NS_PER_MS
 LEARNING_PERIOD_NS = 250 * NS_PER_MS
 LEARNING_NS = 10 * NS_PER_S
 STEADY_PERIOD_NS = NS_PER_S
@@ -36,7 +38,7 @@ LEAST_NS_MAX = 10 * NS_PER_S  # whatever a host announces: the longest interval 
 UNANSWERED_MAX = 3  # questions in a row, where these take longer than that
 SILENCE_NS_MAX = 40 * NS_PER_S
 REPLY_NS_MAX = NS_PER_S
-OUTSTANDING_MAX = 64  # two seconds of burst; a reply later than REPLY_NS_MAX is useless anyway
+OUTSTANDING_MAX = 64  # 1.3 s of burst; a reply later than REPLY_NS_MAX is useless anyway
 ANSWERED_MAX = 64
 
 
@@ -77,7 +79,10 @@ class ClockPoller:
         self._hurried_at = LocalNs(now - SILENCE_NS)
         self._outstanding: dict[int, LocalNs | None] = {}
         self._answered: deque[int] = deque(maxlen=ANSWERED_MAX)
+        self.settled = False
+        """Whether the clock is good enough to play by, which ends the opening; the filter knows."""
         self._burst_left = 0
+        self._opening_count = 0
         self._learning_until = now
         self._silent_since = now
         self._silence_ns = self._silence_ns_min
@@ -91,11 +96,13 @@ class ClockPoller:
         self._silence_ns = self._silence_ns_min
         self._silent_since = now
         self._reburst_at = LocalNs(now + self._silence_ns)
-        self._begin_burst(BURST_COUNT, now)
+        self.settled = False
+        self._opening_count = 0
+        self._begin_burst(OPENING_COUNT_MIN, now)
 
     def hurry(self, now: LocalNs) -> None:
         """Ask a burst of questions now, at most one in `SILENCE_NS`: answers contradict each other, or lack."""
-        if self._burst_left == 0 and now - self._hurried_at >= SILENCE_NS:
+        if self._burst_left == 0 and not self._opening and now - self._hurried_at >= SILENCE_NS:
             self._hurried_at = now
             self._begin_burst(REBURST_COUNT, now)
 
@@ -184,14 +191,21 @@ class ClockPoller:
         self._timeout_at = now
 
     def _period_ns(self, now: LocalNs) -> int:
+        self._opening_count += 1
         if self._burst_left > 0:
             self._burst_left -= 1
-        if self._burst_left > 0:
+        if self._burst_left > 0 or self._opening:
             return BURST_PERIOD_NS
         share = min(max(self.excess_ns / CALM_NS, 1.0), NOISY_SHARE)
         steady_ns = max(self._steady_ns / share, min(self.least_ns, LEAST_NS_MAX))
         period_ns = LEARNING_PERIOD_NS if now < self._learning_until else steady_ns
         return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
+
+    @property
+    def _opening(self) -> bool:
+        """Whether the first burst goes on, because the clock is not settled yet."""
+        most = OPENING_COUNT_MAX if self._answered else UNANSWERED_COUNT_MAX
+        return not self.settled and self._opening_count < most
 
     def _new_request(self) -> bytes:
         nonce = 0

@@ -274,7 +274,7 @@ class DeviceSink:
 
     def _render_ahead(self, device: Device) -> int:
         ahead_ns = min(self._config.render_ahead_ns, self._buffer_ns // RENDER_SHARE)
-        if self._playout is None or self._playout.cursor is None:
+        if self._playout is None or not self._playout.begun:
             ahead_ns = min(ahead_ns, SILENCE_NS)
         return device.rate * ahead_ns // NS_PER_S
 

@@ -21,6 +21,7 @@ from radiosync.drivers.udp import DRAIN_MAX, KERNEL_STAMPS, GroupPort, open_grou
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import KnownRate, host_key
+from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.session import Datagram, ListenerSession
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_frames
@@ -155,7 +156,7 @@ class ListenerDriver:
     def _note_start(self) -> None:
         """Note how far the start has come, until something is heard."""
         stream, device, reached = self.session.stream, self._device, self._startup.reached
-        if "started" in self._startup.reached_s or stream is None:
+        if "rendered" in self._startup.reached_s or stream is None:
             return
         reached("answered")
         if device is not None and device.opened:
@@ -170,6 +171,8 @@ class ListenerDriver:
             reached("chunk")
         if stream.playout is not None and stream.playout.cursor is not None:
             reached("started")
+        if self._emitted is not None or (isinstance(stream.playout, DevicePlayout) and stream.playout.begun):
+            reached("rendered")
 
     def _remember(self, now: LocalNs) -> None:
         """Note what has been learnt of clocks, and write it down now and then: a machine may be switched off."""

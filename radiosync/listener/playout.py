@@ -72,6 +72,8 @@ class DevicePlayout:
         self._thrown_out = False
         self._muted_from: MediaFrame | None = None
         self._rendered_at: LocalNs | None = None
+        self.begun = False
+        """Whether any music has been rendered."""
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
         self.lead_ns = 0
@@ -220,7 +222,7 @@ class DevicePlayout:
         self._faded = len(self._fade_in) if whole else 0
         self._entered = MediaFrame(int(position))
         self._fader.restart(1.0)
-        self._running = True
+        self._running = self.begun = True
         self.hard_resyncs += self._thrown_out
         self._thrown_out = False
         return skipped

@@ -29,8 +29,10 @@ from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, SongInfo, Sync, SyncPhase, extend_seq
 
-ENTRY_NS = NS_PER_S  # what must lie ready to start in mid-stream: with a backfill of four times the music's rate ...
-ENTRY_SHARE = 3  # ... plenty; of a short buffer, a third
+ENTRY_NS = (
+    300 * NS_PER_MS
+)  # what must lie ready to start in mid-stream: the backfill of four times the music's rate ...
+ENTRY_SHARE = 3  # ... has a chunk here in half that, and time to repair it; of a short buffer, a third
 START_EARLY_NS = 30 * NS_PER_MS  # before the chosen frame: a block's length and a loop's lateness
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone
 SONGS_MAX = 64
@@ -158,8 +160,9 @@ class Stream:
         self.requests.rtt_ns = exchange.rtt_ns
         steps = self.clock.counters.steps
         self.clock.add(exchange)
-        if self.clock.suspicious or self.clock.counters.steps != steps or not self.clock_ready(received_at):
-            # A burst settles soon whether a clock has stepped, and makes up for the answers that the first one lost.
+        self.poller.settled = self.clock_ready(received_at)
+        if self.clock.suspicious or self.clock.counters.steps != steps or not self.poller.settled:
+            # A burst settles soon whether a clock has stepped, and makes up for what the first one could not tell.
             self.poller.hurry(received_at)
         self.poller.excess_ns = self.clock.excess_ns
         mapping = self.clock.mapping()

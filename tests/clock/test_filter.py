@@ -301,15 +301,14 @@ def test_reset_forgets_all_but_the_prior(make_world):
     assert clock.mapping().skew == pytest.approx(20e-6, abs=1e-6)
 
 
-def test_ready_after_half_of_the_first_burst_on_a_wire(make_world):
-    world = make_world("wired", 0)
+@pytest.mark.parametrize(("way_us", "count"), [(100, 3), (450, 3), (2_000, 8)])
+def test_ready_as_soon_as_the_bound_leaves_no_doubt(way_us, count):
+    """On a wire the round trip itself bounds the error to less than half a millisecond."""
     clock = ClockFilter()
-    for i, t in enumerate(world.schedule(1)):
-        assert not clock.ready(round(t * NS))
-        clock.add(world.exchange(t))
-        if i == 7:
-            break
-    assert clock.ready(round(0.22 * NS))
+    for i in range(count):
+        assert not clock.ready(i * 20_000_000)
+        clock.add(exchange(i * 20_000_000, forward=way_us * 1_000, backward=way_us * 1_000))
+    assert clock.ready(count * 20_000_000)
 
 
 def test_half_of_a_burst_that_jitters_by_more_than_a_millisecond_is_not_enough():

@@ -131,6 +131,7 @@ class Loud:
     """A playout that renders ones."""
 
     cursor = 0
+    begun = True
     lead_ns = 0
 
     def __init__(self, channels: int) -> None:
@@ -273,6 +274,16 @@ def test_turns_come_soon_after_callbacks(sink: DeviceSink, fake: FakePortAudio, 
         sink.fill(time.now)  # type: ignore[arg-type]
     assert max(waits[20:]) <= 5 * NS_PER_MS
     assert min(left[20:]) >= 44_100 * 99 // 1000
+
+
+def test_music_that_waits_for_stamps_does_not_wait_behind_more_silence(
+    sink: DeviceSink, fake: FakePortAudio, time: Time
+) -> None:
+    begin(sink)
+    sink._playout = Loud(2)  # type: ignore[assignment]
+    sink._playout.begun = False
+    run(sink, fake, time, blocks=10)
+    assert sink._ring.readable() <= 44_100 * 60 // 1000
 
 
 def test_every_block_is_rendered_for_the_frame_it_will_be_played_as(
