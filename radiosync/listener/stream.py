@@ -24,7 +24,7 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.quality import LOW_NS, QualityControl, Supply
 from radiosync.listener.schedule import Schedule
 from radiosync.listener.sync import ClientSync, calculate_client_sync
-from radiosync.repair.request import WHOLE, RequestScheduler
+from radiosync.repair.request import FAR_NS, WHOLE, RequestScheduler
 from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, SongInfo, Sync, SyncPhase, extend_seq
@@ -33,6 +33,7 @@ ENTRY_NS = (
     300 * NS_PER_MS
 )  # what must lie ready to start in mid-stream: the backfill of four times the music's rate ...
 ENTRY_SHARE = 3  # ... has a chunk here in half that, and time to repair it; of a short buffer, a third
+UNREADY_NS = 2 * NS_PER_S  # of music, at most, is asked for before the clock is good enough to play by
 START_EARLY_NS = 30 * NS_PER_MS  # before the chosen frame: a block's length and a loop's lateness
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone
 SONGS_MAX = 64
@@ -200,6 +201,9 @@ class Stream:
 
     def ask(self, now: LocalNs) -> tuple[NackEntry, ...]:
         """Return what to ask the host for now."""
+        # What comes in bulk keeps the answers of the clock waiting behind it, each of them and one way only: where
+        # delays scatter and datagrams keep their order, that is milliseconds that no statistics would see.
+        self.requests.horizon_ns = FAR_NS if self.clock_ready(now) else UNREADY_NS
         return self.requests.ask(now)
 
     def next_timeout(self, now: LocalNs) -> LocalNs:

@@ -24,6 +24,7 @@ GROUP_SIZE = 10  # the NORM estimate of how many may have lost the same; wrong b
 ANSWER_MIN_NS = 5 * NS_PER_MS  # beyond the round trip: the host's aggregation and a loop's lateness
 SYMBOLS_ASKED_MAX = 600  # at once: a second of backfill; what is asked later has later deadlines
 WANTS_MAX = 4096  # chunks under repair: beyond any buffer, so that only a lying host meets it
+FAR_NS = 1 << 62
 WHOLE = -1  # the bitmap of a chunk of which nothing has arrived
 
 
@@ -56,6 +57,8 @@ class RequestScheduler:
         self.symbols_per_chunk = 1
         self.tier = 0
         """The quality to ask for."""
+        self.horizon_ns = FAR_NS
+        """What is due later than that is not asked for yet."""
         self.nacks = 0
         self.given_up = 0
         self.overflows = 0
@@ -112,6 +115,8 @@ class RequestScheduler:
                 self.given_up += bitmap != 0
                 del self._wants[seq]
                 continue
+            if want.deadline_at - now > self.horizon_ns:
+                break
             if want.ask_at > now:
                 continue
             count = self.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()

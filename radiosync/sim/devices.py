@@ -32,6 +32,7 @@ TONE_HZ = 10  # a period of 100 ms: further off than that nobody calls it sync
 AMPLITUDE = 0.5
 BLOCK_NS = 20 * NS_PER_MS  # rendered at a time, as the real device output does ...
 FILL_NS = 20 * NS_PER_MS  # ... and between two fills
+SILENCE_NS = 60 * NS_PER_MS  # rendered ahead of the first music
 _MODULUS = {SampleFormat.S16: (1 << 15) - 1, SampleFormat.S24: (1 << 23) - 1, SampleFormat.S32: (1 << 31) - 1}
 
 
@@ -336,7 +337,9 @@ class SimDac:
         self._schedule_callback()
 
     def _ahead_frames(self) -> int:
-        return self._rate * self._render_ahead_ns // NS_PER_S
+        begun = self.playout is not None and self.playout.begun
+        ahead_ns = self._render_ahead_ns if begun else min(self._render_ahead_ns, SILENCE_NS)
+        return self._rate * ahead_ns // NS_PER_S
 
     def _sounds_at(self, frame: int) -> TrueNs:
         rate = self._rate * (1 + self._settings.skew_ppm * 1e-6)

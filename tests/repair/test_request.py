@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from radiosync.repair.request import (
     ANSWER_MIN_NS,
+    FAR_NS,
     SYMBOLS_ASKED_MAX,
     TICK_NS,
     WANTS_MAX,
@@ -41,6 +42,18 @@ def scheduler(missing, seed=1):
 def asked(entries):
     """Return the chunks and symbols that NACK entries ask for: seq -> bitmap."""
     return {e.seq + i: WHOLE if e.run else e.bitmap for e in entries for i in range(max(1, e.run))}
+
+
+def test_what_lies_beyond_the_horizon_waits():
+    requests, _ = scheduler(dict.fromkeys(range(10), WHOLE))
+    for seq in range(10):
+        requests.want(seq, START + (seq + 1) * NS_PER_S, START, eager=True)
+    requests.horizon_ns = 3 * NS_PER_S
+    assert list(asked(requests.ask(START))) == [0, 1, 2]
+    later = START + NS_PER_S // 2
+    requests.horizon_ns = FAR_NS
+    assert set(range(3, 10)) <= set(asked(requests.ask(later)))
+    assert len(requests) == 10, "nothing is given up"
 
 
 def drive(requests, until, answer=lambda entries, now: None):
