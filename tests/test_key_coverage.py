@@ -63,6 +63,8 @@ KEYS = {
 LIMITS = {
     "clock.poller:ANSWERED_MAX": "clock/test_poller.py::test_the_memory_of_answered_questions_is_bounded",
     "clock.poller:LEAST_NS_MAX": "clock/test_poller.py::test_no_host_makes_it_ask_more_rarely_than_can_be_configured",
+    "clock.poller:OPENING_COUNT_MAX": "clock/test_poller.py::test_the_opening_lasts_until_the_clock_is_settled",
+    "clock.poller:UNANSWERED_COUNT_MAX": "clock/test_poller.py::test_a_host_that_does_not_answer_is_not_asked_for_long",
     "clock.poller:OUTSTANDING_MAX": "clock/test_poller.py::test_the_table_of_questions_is_bounded",
     "clock.poller:REPLY_NS_MAX": (
         "clock/test_poller.py::test_duplicates_late_and_unknown_answers_are_counted_and_dropped"

@@ -23,7 +23,8 @@ from radiosync.errors import RemoteProtocolError
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire import ntp
 
-OPENING_COUNT_MIN, OPENING_COUNT_MAX = 8, 96
+OPENING_COUNT_MIN = 8
+OPENING_COUNT_MAX = 96  # two seconds: who is not settled by then is on a network where a second more tells little
 UNANSWERED_COUNT_MAX = 24  # of the opening: half a second, beyond a round trip across the earth
 REBURST_COUNT = 8
 BURST_PERIOD_NS = 20 * NS_PER_MS

@@ -142,7 +142,7 @@ def test_a_lost_symbol_is_asked_for_until_its_chunk_is_complete(follow, kit, ann
 
 def test_a_chunk_lost_whole_after_a_hole_has_the_right_deadline(follow, kit, announce):
     """A source that was late for a minute leaves a hole in the frames, none in the numbers."""
-    stream = follow(play_seq=70, play_frame=70 * CHUNK, next_seq=70)
+    stream = ready_stream(follow, kit, play_seq=70, play_frame=70 * CHUNK, next_seq=70)
     hole = 60 * kit.MONO.rate
     now = kit.START + 59 * NS_PER_S
     due = announce.timeline.play_at(70 * CHUNK + hole, kit.MONO.rate) - kit.OFFSET
@@ -255,7 +255,7 @@ def test_a_pause_makes_nothing_late_that_comes_after_it(follow, kit, announce):
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_what_is_missing_is_asked_for_throughout_a_pause_and_hurried_by_the_resume(follow, kit, announce, resumed):
-    stream = follow(play_seq=50, next_seq=50)
+    stream = ready_stream(follow, kit, play_seq=50, next_seq=50)
     pause, play = records(kit, announce, (PlayState.PAUSED, 50 * CHUNK, 0, 1), (PlayState.PLAYING, 50 * CHUNK, 60.4, 1))
     stream.receive_announce(replace(announce, timeline=pause, next_seq=52), kit.START)
     stream.handle_timeout(kit.START + 50 * NS_PER_MS)
