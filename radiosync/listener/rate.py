@@ -12,11 +12,12 @@ the first frames' error, which is of the placement and not of the rate, has been
 
 u and its slope are bounded: 300 ppm are half a cent of pitch, and a slope of 50 ppm a second, or 100 on the way back,
 can't be heard as a glide.  These are for the first 20 seconds, and for an error beyond 1 ms.  Otherwise what E adds
-stays within 15 ppm: behind 20 ms of jitter the clock's estimate improves in jumps of some 0.1 ms, and each of them
+stays within 10 ppm: behind 20 ms of jitter the clock's estimate improves in jumps of some 0.1 ms, and each of them
 would pull the pitch by 100 ppm for a while, for a step nobody hears.
 Beyond what that can mend a resync is due.
 """
 
+import math
 from collections import deque
 
 from radiosync.units import NS_PER_S
@@ -25,7 +26,8 @@ GAIN_PER_S = 0.25
 INTEGRAL_GAIN_PER_S2 = GAIN_PER_S * GAIN_PER_S / 16
 YOUNG_NS = 10 * NS_PER_S  # the first frame is placed by clocks that are young
 CORRECTION_MAX = 300e-6
-CALM_MAX = 15e-6  # 1 ms in a minute: faster than good crystals age, slower than anybody hears
+CALM_MAX = 10e-6  # 1 ms in 100 s: faster than good crystals age, slower than anybody hears
+CALM_LESSON_S = CALM_MAX / GAIN_PER_S / 4  # 0.04 ppm a second: hardly anything for a jump, enough for a drift
 SETTLED_NS = 20 * NS_PER_S
 AWAY_NS, BACK_NS = NS_PER_S // 1000, 50_000  # a greater error is caught up with, until it is less than the other
 SLEW_MAX_PER_S = 50e-6
@@ -53,16 +55,22 @@ class RateController:
         elapsed_s = elapsed_ns / NS_PER_S
         error_s = error_ns / NS_PER_S
         self._age_ns += elapsed_ns
-        wanted = GAIN_PER_S * error_s + self._integral
-        pull_max = CORRECTION_MAX if self._catches_up(abs(error_ns)) else CALM_MAX
-        clipped = min(max(GAIN_PER_S * error_s, -pull_max), pull_max) + self._integral
-        clipped = min(max(clipped, -CORRECTION_MAX), CORRECTION_MAX)
-        if self._age_ns > YOUNG_NS and clipped == wanted:  # no wind-up while it can't act
-            self._integral += INTEGRAL_GAIN_PER_S2 * error_s * elapsed_s
+        calm = not self._catches_up(abs(error_ns))
+        pull_max = CALM_MAX if calm else CORRECTION_MAX
+        pull = min(max(GAIN_PER_S * error_s, -pull_max), pull_max)
+        clipped = min(max(pull + self._integral, -CORRECTION_MAX), CORRECTION_MAX)
+        if self._age_ns > YOUNG_NS:
+            self._learn(error_s, elapsed_s, calm=calm, stopped=clipped != GAIN_PER_S * error_s + self._integral)
         releasing = abs(clipped) < abs(self.correction)
         step_max = (RELEASE_MAX_PER_S if releasing else SLEW_MAX_PER_S) * elapsed_s
         self.correction += min(max(clipped - self.correction, -step_max), step_max)
         return self.correction
+
+    def _learn(self, error_s: float, elapsed_s: float, *, calm: bool, stopped: bool) -> None:
+        """Let the integral follow the error; while the correction is stopped, slowly or not at all: no wind-up."""
+        if stopped and error_s * self._integral >= 0:
+            error_s = math.copysign(CALM_LESSON_S, error_s) if calm else 0.0
+        self._integral += INTEGRAL_GAIN_PER_S2 * error_s * elapsed_s
 
     def _catches_up(self, size_ns: float) -> bool:
         if self._age_ns < SETTLED_NS or size_ns > AWAY_NS:
