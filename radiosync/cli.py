@@ -12,6 +12,7 @@ from radiosync.drivers.startup import Startup
 from radiosync.errors import ConfigError, UserError
 from radiosync.ui import console
 from radiosync.ui.running import duration_in_ns, exit_after, host_name, running
+from radiosync.units import NS_PER_S
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -53,6 +54,7 @@ def host(
 ) -> None:
     """Send music to a group, to be heard everywhere at the same instant."""
     from radiosync.drivers.host_driver import HostDriver  # noqa: PLC0415  # a listener has no use for it
+    from radiosync.drivers.host_state import HostState  # noqa: PLC0415
     from radiosync.drivers.keys import HELP  # noqa: PLC0415
     from radiosync.drivers.sources import open_source  # noqa: PLC0415
     from radiosync.ui.host_lines import host_line  # noqa: PLC0415
@@ -74,9 +76,12 @@ def host(
     place = find_interface(settings.network.interface, settings.network.group)
     console.keep_stderr()
     music = open_source(source, settings, format, console.warn)
-    driver = HostDriver(settings, music, place, host_name(), stats_json)
+    state = HostState.open(settings, music, place, console.warn)
+    driver = HostDriver(settings, music, place, host_name(), stats_json, state=state)
     network = settings.network
     console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
+    if state is not None and state.remembered is not None:
+        console.say(f"going on where a host was killed {state.silent_ns / NS_PER_S:.1f} s ago")
     if driver.control_error is not None:
         console.warn(str(driver.control_error))
     if driver.keys.active:

@@ -166,6 +166,7 @@ class HostConfig(_Section):
     copies_max: int = _key(16, Whole(0, 256, "listeners"))  # 256 copies would need 256 Mbit/s
     control: str = _key("127.0.0.1", Text(64))  # longer than any address
     history_linger: float = _key(3.0, Number(0, 30, "s"))
+    remember: bool = _key(True, Flag())
 
     @property
     def start_lead_ns(self) -> int:

@@ -75,6 +75,11 @@ class TimelineLog:
         """The record with the highest version."""
         return self._records[-1]
 
+    @property
+    def records(self) -> tuple[Timeline, ...]:
+        """Those that are remembered, in order."""
+        return tuple(self._records)
+
     def add(self, record: Timeline) -> bool:
         """Take a record; say whether it was newer than all others.
 

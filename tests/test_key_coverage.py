@@ -51,6 +51,7 @@ KEYS = {
     "host.copies_max": "sim/test_reach.py::test_no_more_are_served_than_the_host_means_to",
     "host.control": f"{DRIVERS}::test_control_is_where_orders_are_taken",
     "host.history_linger": f"{HOST}::test_history_linger_is_how_long_a_chunk_is_kept",
+    "host.remember": "drivers/test_host_state.py::test_remember_is_whether_anything_is_left",
     "listener.name": f"{DRIVERS}::test_name_is_what_a_listener_is_called",
     "listener.host": f"{DRIVERS}::test_host_is_asked_instead_of_the_group",
     "listener.output": f"{DRIVERS}::test_output_is_where_the_music_goes",
@@ -84,6 +85,7 @@ LIMITS = {
     "host.capture:RATE_OFF_MAX": (
         "host/test_capture.py::test_a_crystal_beyond_belief_is_followed_as_far_as_the_resampler_goes"
     ),
+    "host.continuity:MARKS_MAX": "host/test_continuity.py::test_marks_are_bounded_and_the_newest_stay",
     "host.coordinator:RENDER_LEAD_MAX_NS": "host/test_session.py::test_nobody_holds_up_a_start_for_ever",
     "host.copies:COPIES_PER_IP_MAX": "host/test_copies.py::test_so_many_are_served_and_so_many_at_one_address",
     "host.copies:COPIES_PER_S_MAX": "host/test_copies.py::test_all_together_stay_within_a_budget_which_they_share",

@@ -85,10 +85,13 @@ def process_age_ns() -> int:
 
 
 class MediaClock:
-    """The host's clock: its raw monotonic clock, offset once so that it reads as UTC."""
+    """The host's clock: its raw monotonic clock, offset once so that it reads as UTC.
 
-    def __init__(self) -> None:
-        self.minus_local_ns = -local_minus(time.time_ns)
+    With `minus_local_ns` it is the very clock that had this offset before, in the same run of the machine.
+    """
+
+    def __init__(self, minus_local_ns: int | None = None) -> None:
+        self.minus_local_ns = -local_minus(time.time_ns) if minus_local_ns is None else minus_local_ns
 
     def now(self) -> HostNs:
         """Read the media clock."""

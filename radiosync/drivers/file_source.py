@@ -8,6 +8,8 @@ The next song is opened, and its beginning decoded, before the current one ends.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ from radiosync.errors import SourceError
 OPEN_AHEAD_S = 10  # opening may take seconds where a disk has to spin up
 _BITS = {SampleFormat.S16: 16, SampleFormat.S24: 24, SampleFormat.S32: 32, SampleFormat.F32: 33}  # F32 holds the rest
 SONGS_REMEMBERED = 1024  # that can be jumped from: what a buffer of 120 s holds of songs of an eighth of a second
-_DITHER_SEED = 1  # any: the same list gives the same stream
+_DITHER_SEED = 1  # any: the same song at the same place gives the same frames
+AGAIN_S_MAX = 900  # of a converted song that are converted again to go on in it: two seconds' work for a machine
 
 Warn = Callable[[str], None]
 
@@ -53,7 +56,6 @@ class FileSource:
         self._loop = loop
         self._ahead = ahead
         self._warn = warn
-        self._dither = np.random.default_rng(_DITHER_SEED)
         self._next_id = 1
         self._index_of: dict[int, int] = {}
         self._upcoming = self._files(0)
@@ -92,6 +94,33 @@ class FileSource:
         self._current, self._prepared, self._is_prepared = self._prepared, None, False
         if self._current is not None and position_s > 0:
             self._current.seek(position_s)
+
+    def index_of(self, song_id: int) -> int | None:
+        """Return which of the entries song `song_id` is."""
+        return self._index_of.get(song_id)
+
+    def resume(self, song_id: int, index: int, song_frame: int) -> None:
+        """Go on at a frame of entry number `index`, as song `song_id`, with the very frames that it had before."""
+        self._next_id = song_id
+        self._index_of.clear()
+        self.close()
+        self._upcoming = self._files(index)
+        self._prepare()
+        self._current, self._prepared, self._is_prepared = self._prepared, None, False
+        if self._current is not None:
+            self._current.go_on_at(song_frame)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this list from others: the files, their sizes and ages, and the stream's format."""
+        digest = blake2b(repr(self.format).encode(), digest_size=16)
+        for entry in self._entries:
+            try:
+                status = entry.path.stat()
+                digest.update(repr((str(entry.path.absolute()), status.st_size, status.st_mtime_ns)).encode())
+            except OSError:
+                digest.update(repr(str(entry.path)).encode())
+        return digest.hexdigest()
 
     def stats(self) -> dict[str, Any]:
         """Return how many songs could not be played, for the statistics file."""
@@ -161,13 +190,13 @@ class FileSource:
             del self._index_of[next(iter(self._index_of))]
         self._index_of[self._next_id] = index
         self._next_id += 1
-        return _Player(song, file, self.format, self._dither)
+        return _Player(song, file, self.format, np.random.default_rng((_DITHER_SEED, index)))
 
 
 class _Player:
     """One song on its way into the stream's format."""
 
-    __slots__ = ("_convert", "_ended", "_rate", "_ready", "file", "frames_read", "song")
+    __slots__ = ("_convert", "_ended", "_exact", "_rate", "_ready", "file", "frames_read", "song")
 
     def __init__(self, song: Song, file: SongFile, audio: AudioFormat, dither: np.random.Generator) -> None:
         self.song = song
@@ -176,6 +205,7 @@ class _Player:
         self._rate = audio.rate
         self._ready: list[Samples] = []
         self._ended = False
+        self._exact = _passes(file, audio)
         self._convert = _converter(file, audio, dither)
 
     def seek(self, position_s: float) -> None:
@@ -185,6 +215,17 @@ class _Player:
             frame = min(frame, self.file.frames)
         self.file.seek(frame)
         self.frames_read = converted_frames(frame, self.file.rate, self._rate)
+
+    def go_on_at(self, frame: int) -> None:
+        """Go on at `frame` of the stream's frames of this song, so that they are the same as if read from its start.
+
+        What is converted depends on all that came before it.
+        """
+        if self._exact or frame > AGAIN_S_MAX * self._rate:
+            self.seek(frame / self._rate)
+            return
+        while self.frames_read < frame and len(self.read(min(frame - self.frames_read, self._rate))):
+            pass
 
     def ends_within(self, frames: int) -> bool:
         """Return whether no more than `frames` frames are left, or it isn't known how many are."""
@@ -204,11 +245,16 @@ class _Player:
         return joined[:frames_max]
 
 
+def _passes(file: SongFile, audio: AudioFormat) -> bool:
+    """Say whether a file's frames are the stream's, bit for bit."""
+    same_layout = (file.rate, file.channels) == (audio.rate, audio.channels)
+    return same_layout and file.kind.sample is audio.sample and not file.kind.is_lossy
+
+
 def _converter(file: SongFile, audio: AudioFormat, dither: np.random.Generator) -> Callable[[NDArray[Any]], Samples]:
     """Return what turns the file's stored frames into the stream's; called with none at the end, to get the rest."""
     stored = file.kind.sample
-    same_layout = (file.rate, file.channels) == (audio.rate, audio.channels)
-    if same_layout and stored is audio.sample and not file.kind.is_lossy:
+    if _passes(file, audio):
         return lambda block: block
     resampler = (
         None if file.rate == audio.rate else RateConverter(file.rate, audio.rate, min(file.channels, audio.channels))

@@ -10,6 +10,7 @@ from radiosync.config import Config
 from radiosync.drivers.clocks import MediaClock, local_now
 from radiosync.drivers.control_thread import ControlThread
 from radiosync.drivers.controls import Controls, listener_values
+from radiosync.drivers.host_state import HostState
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.loop import StatsFile, Waiter
@@ -47,6 +48,7 @@ class HostDriver:
         stats: Path | None,
         *,
         heeds_keys: bool = True,
+        state: HostState | None = None,
     ) -> None:
         network = config.network
         self._groups = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
@@ -54,7 +56,8 @@ class HostDriver:
         self._source = source
         self.interface = interface
         self._stats = StatsFile(stats)
-        self._clock = MediaClock()
+        self._state = state
+        self._clock = MediaClock() if state is None else state.clock
         ttl = network.ttl
         self._control = open_unicast(interface, network.control_port, group_ttl=ttl, dscp=network.dscp_clock)
         self._solicited = open_group(interface, network.group, network.control_port)
@@ -70,8 +73,10 @@ class HostDriver:
             clock_port=self._time.port,
             name=name,
             live=source.live,
+            continued=None if state is None else state.remembered,
         )
-        self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()])
+        lengths = () if state is None else state.lengths()
+        self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()], lengths)
         self._waiter = Waiter()
         self._transcoder = Transcoder(source.format, self._waiter.wake)
         for readable in (self._time, self._control, self._solicited, self._reader.wake):
@@ -120,6 +125,8 @@ class HostDriver:
                     reason = ByeReason.ENDED
                     break
                 self._wait(self._wake_at(now))
+            if self._state is not None:
+                self._state.forget()
             self._say_bye(reason)
         finally:
             self.close()
@@ -160,6 +167,8 @@ class HostDriver:
         self.session.handle_timeout(now)
         self._transcode(now)
         self._music.flush()
+        if self._state is not None:
+            self._state.save(self.session, now)
         for datagram in self.session.datagrams_to_send(now):
             self._send(datagram)
         while (event := self.session.next_event()) is not None:

@@ -7,6 +7,8 @@ import contextlib
 import queue
 import socket
 import threading
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,10 +81,11 @@ class _Jump:
 
 
 class Reader:
-    """Reads and codes ahead, in a thread of its own."""
+    """Reads and codes ahead, in a thread of its own; the first chunks are as long as `lengths` says."""
 
-    def __init__(self, source: Source, chunk_frames: int, codec: Codec) -> None:
+    def __init__(self, source: Source, chunk_frames: int, codec: Codec, lengths: Sequence[int] = ()) -> None:
         self._source = source
+        self._lengths = deque(lengths)
         self.chunk_frames = chunk_frames
         """How long chunks are; another length, from whatever thread, counts from the next chunk on."""
         self._codec = codec
@@ -150,6 +153,7 @@ class Reader:
                     jump, self._jump = self._jump, None
                 if jump is not None:
                     generation = jump.generation
+                    self._lengths.clear()
                     self._source.jump(jump.song_id, jump.step, jump.position_s)
         except RadiosyncError as error:
             self._put(error)
@@ -161,11 +165,12 @@ class Reader:
         codec = ChunkCodec()
         parts: list[Samples] = []
         song: Song | None = None
-        song_frame, held, wanted = 0, 0, self.chunk_frames
+        song_frame, held, wanted = 0, 0, self._next_length()
 
         def flush() -> None:
             nonlocal parts, held, song_frame, wanted
             if song is not None and held:
+                wanted = self._next_length()
                 samples = np.concatenate(parts) if len(parts) > 1 else parts[0]
                 coded, data = codec.encode(samples, self._source.format, self._codec)
                 self._put(
@@ -173,7 +178,7 @@ class Reader:
                         song=song, song_frame=song_frame, frames=held, codec=coded, data=data, generation=generation
                     )
                 )
-            parts, song_frame, held, wanted = [], song_frame + held, 0, self.chunk_frames
+            parts, song_frame, held = [], song_frame + held, 0
 
         while not self._interrupted:
             block = self._source.read(wanted - held)
@@ -187,6 +192,10 @@ class Reader:
             if held >= wanted:
                 flush()
         flush()
+
+    def _next_length(self) -> int:
+        """Return how long the next chunk is to be: as one that was made before, or as all are now."""
+        return self._lengths.popleft() if self._lengths else self.chunk_frames
 
     @property
     def _interrupted(self) -> bool:

@@ -64,6 +64,10 @@ class Packetizer:
         """Use the numbers again from chunk `unsent` on, of which nobody has seen anything."""
         self.next_seq, self.next_frame = unsent.header.seq, unsent.header.first_frame
 
+    def go_on_at(self, seq: int, frame: MediaFrame) -> None:
+        """Number the next chunk `seq`, and let it begin with `frame`: of a session that a host goes on with."""
+        self.next_seq, self.next_frame = seq, frame
+
     def skip_to(self, frame: MediaFrame) -> None:
         """Leave a hole before `frame`, where the source fell behind the timeline."""
         self.next_frame = max(self.next_frame, frame)

@@ -103,13 +103,24 @@ class Sender:
         if hold and self._transport.horizon_moves:
             # A hole is the same for everybody, whatever datagrams are lost, and needs no record of the timeline.
             self.packetizer.skip_to(self._transport.newest.frame_at(HostNs(now + self.depth_ns), self.rate))
-        frame = self.packetizer.next_frame
-        ahead_ns = max(0, ns_from_frames(frame - self._transport.horizon(now), self.rate))
-        play_at = self._transport.play_at(frame, now)
-        chunk = self.packetizer.packetize(coded, self._transport.epoch, play_at, now, ahead_ns)
+        chunk = self._packetize(coded, now)
         self._prebuffer.add(chunk)
-        per_s = max(REPAIRS_PER_S_MIN, len(chunk.symbols) * self.rate // coded.frames)
-        self._repairs.set_rates(round(per_s * self._host.repair_share), round(per_s * self._host.repair_share_total))
+        return chunk
+
+    def restore(self, next_seq_sent: int, first_seq: int, first_frame: MediaFrame, now: HostNs) -> None:
+        """Go on with a session that was being sent before; the chunks from `first_seq` on come by `add_again`."""
+        self.next_seq_sent = next_seq_sent
+        self.packetizer.go_on_at(first_seq, first_frame)
+        self._audio_from = now  # who listens has been there for long
+
+    def add_again(self, coded: CodedAudio, seq: int, frame: MediaFrame, now: HostNs, *, same: bool) -> Chunk:
+        """Take a chunk that was made before as number `seq`; one that was sent is kept if it is the `same`."""
+        self.packetizer.go_on_at(seq, frame)
+        chunk = self._packetize(coded, now)
+        if seq >= self.next_seq_sent:
+            self._prebuffer.add(chunk)
+        elif same:
+            self.history.add(chunk)
         return chunk
 
     def abandon(self) -> None:
@@ -246,6 +257,15 @@ class Sender:
                 )
                 self.counters.tier_symbols_sent += 1
                 yield self._symbol(chunk, index, None, now, repair=False)
+
+    def _packetize(self, coded: CodedAudio, now: HostNs) -> Chunk:
+        frame = self.packetizer.next_frame
+        ahead_ns = max(0, ns_from_frames(frame - self._transport.horizon(now), self.rate))
+        play_at = self._transport.play_at(frame, now)
+        chunk = self.packetizer.packetize(coded, self._transport.epoch, play_at, now, ahead_ns)
+        per_s = max(REPAIRS_PER_S_MIN, len(chunk.symbols) * self.rate // coded.frames)
+        self._repairs.set_rates(round(per_s * self._host.repair_share), round(per_s * self._host.repair_share_total))
+        return chunk
 
     def _base(self, seq: int) -> Chunk | None:
         return self.history.get(seq) or self._prebuffer.get(seq)

@@ -15,6 +15,7 @@ from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.adapt import BufferControl
 from radiosync.host.announcer import Announcer, KnownSong, SessionFacts, SessionState
+from radiosync.host.continuity import Continuity, Remembered
 from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_command
 from radiosync.host.copies import Copies
 from radiosync.host.events import (
@@ -72,12 +73,14 @@ class HostSession:
         clock_port: int,
         name: str,
         live: bool = False,
+        continued: Remembered | None = None,
     ) -> None:
         sync, rate = config.radio_sync, audio.rate
         self.live = live
         self.config = config
         self.format = audio
-        self.session = rng.getrandbits(63) + 1  # never 0, which stands for any
+        self.session = rng.getrandbits(63) + 1 if continued is None else continued.session  # never 0: it stands for any
+        cookie_key = rng.randbytes(32) if continued is None else continued.cookie_key
         self.counters = HostCounters()
         self.listeners = ListenerTable(
             sync.latency_samples, sync.max_client_latency_ns, sync.slow_client_ns, longest_report_ns(sync)
@@ -87,7 +90,6 @@ class HostSession:
         self.buffer = BufferControl(sync, self.sender, self.transport, now, live=live)
         self.final_frame: MediaFrame | None = None
         self.finished = False
-        cookies = Cookies(rng.randbytes(32))
         facts = SessionFacts(
             session=self.session, format=audio, control_port=control_port, clock_port=clock_port, host_name=name
         )
@@ -99,11 +101,14 @@ class HostSession:
         self._events: deque[HostEvent] = deque(maxlen=1024)  # a driver that takes none loses the oldest
         self.watch = ListenerWatch(self.listeners, sync.tolerance_ns)
         self.reception = Reception(
-            self.session, cookies, self.listeners, self.sender, self.watch, self.copies, self._events
+            self.session, Cookies(cookie_key), self.listeners, self.sender, self.watch, self.copies, self._events
         )
+        self.continuity = Continuity(cookie_key, continued)
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
+        if continued is not None:
+            self._go_on(continued, now)
 
     # --- audio in ------------------------------------------------------------------------------------------------
 
@@ -124,8 +129,11 @@ class HostSession:
             return
         if coded.generation > self._generation:
             self._begin_generation(coded.generation, now)
-        self._skip_what_is_late(now)
-        chunk = self.sender.add(coded, now)
+        chunk = self.continuity.add(self.sender, coded, now)
+        if chunk is None:
+            self._skip_what_is_late(now)
+            chunk = self.sender.add(coded, now)
+            self.continuity.note(coded, chunk)
         self.announcer.note_song(coded.song, chunk.header)
 
     def end_of_audio(self, generation: int, now: HostNs) -> None:
@@ -187,6 +195,7 @@ class HostSession:
             return
         self._housekeeping_at = HostNs(now + HOUSEKEEPING_NS)
         self.sender.expire(now)
+        self.continuity.expire(self.transport.due_frame(now))
         for changed in self.buffer.update(self.listeners, now):
             self._events.append(changed)
             self.announcer.hurry(now)
@@ -264,7 +273,22 @@ class HostSession:
         known = self.announcer.song_at(frame)
         return None if known is None else (known, (frame - known.begin + known.song_frame) / self.format.rate)
 
+    def remembered(self, now: HostNs) -> Remembered | None:
+        """Return what a host would need to go on with this session, if it were killed; None where that can't be."""
+        if self.live or self.finished:
+            return None
+        held = self.stall.policy.hold is not None
+        return self.continuity.remembered(self.session, self.transport, self.sender, self.final_frame, now, held=held)
+
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _go_on(self, continued: Remembered, now: HostNs) -> None:
+        """Take up a session where it was left."""
+        first = continued.chunks[0]
+        self.transport.restore(continued.records, continued.begin_frame, continued.preparing, now)
+        self.sender.restore(continued.next_seq_sent, first.seq, first.first_frame, now)
+        if continued.held:
+            self.transport.resume(now)
 
     def _delay_ns(self, now: HostNs) -> int:
         return calculate_optimal_sync(self.listeners.eligible(now)).delay_ns
@@ -272,6 +296,7 @@ class HostSession:
     def _begin_generation(self, generation: int, now: HostNs) -> None:
         """The source has jumped: what was read before will not be heard, unless it is before the jump is."""
         self._generation = generation
+        self.continuity.forget()
         self.sender.abandon()
         self.copies.clear()
         self.announcer.forget_songs_after(self.transport.due_frame(now))
@@ -332,7 +357,7 @@ class HostSession:
             play_seq=play_seq,
             play_frame=play_frame,
             next_seq=self.sender.next_seq_sent,
-            final_frame=self.final_frame,
+            final_frame=self.continuity.final_frame if self.final_frame is None else self.final_frame,
             chunk_frames=self.sender.chunk_frames,
             buffer_ns=self.sender.depth_ns,
             buffered_ns=self.buffered_ns(now),

@@ -48,6 +48,22 @@ class Transport:
             lead_ns=0 if live else start_lead_ns,
         )
 
+    def restore(
+        self,
+        records: Sequence[Timeline],
+        begin_frame: MediaFrame,
+        preparing: tuple[MediaFrame, int] | None,
+        now: HostNs,
+    ) -> None:
+        """Go on with a timeline that was made before: `preparing` are target and epoch of a start to come."""
+        self.log = TimelineLog(records[0])
+        for record in records[1:]:
+            self.log.add(record)
+        self.begin_frame = begin_frame
+        self.preparation = None
+        if preparing is not None:
+            self._prepare(*preparing, now)
+
     @property
     def newest(self) -> Timeline:
         """The record made last."""
@@ -143,13 +159,7 @@ class Transport:
         """Prepare to go on where playing was stopped; say whether anything changed."""
         if self.newest.playing or self.preparation is not None:
             return False
-        self.preparation = Preparation(
-            target_frame=self.newest.media_frame,
-            epoch=self.newest.epoch,
-            began_at=now,
-            wait_ns=JUMP_WAIT_NS,
-            lead_ns=0,
-        )
+        self._prepare(self.newest.media_frame, self.newest.epoch, now)
         return True
 
     def resync(self, delay_ns: int, now: HostNs) -> bool:
@@ -178,11 +188,12 @@ class Transport:
         """Go on at `frame`, which nobody has used, in a new epoch: at once if something plays, else when resumed."""
         epoch = self.epoch + 1
         if self.newest.playing or self.preparation is not None:
-            self.preparation = Preparation(
-                target_frame=frame, epoch=epoch, began_at=now, wait_ns=JUMP_WAIT_NS, lead_ns=0
-            )
+            self._prepare(frame, epoch, now)
         else:
             self._record(self.newest.state, frame, epoch, HostNs(max(now, self.newest.effective_at)))
+
+    def _prepare(self, frame: MediaFrame, epoch: int, now: HostNs) -> None:
+        self.preparation = Preparation(target_frame=frame, epoch=epoch, began_at=now, wait_ns=JUMP_WAIT_NS, lead_ns=0)
 
     def _record(self, state: PlayState, frame: MediaFrame, epoch: int, at: HostNs) -> None:
         self.begin_frame = frame

@@ -32,6 +32,11 @@ class Cast:
             self.host_machine, stream.format, stream.song_frames, dense=stream.dense, live=stream.live
         )
 
+    def continue_host(self) -> None:
+        """Start the host that was killed, where it was if it can go on there."""
+        if self.world.continue_host(self.host()) is None:
+            self.start_host()
+
     def host(self) -> HostNode:
         """Return the host that was started last."""
         return self.world.hosts[-1]
@@ -75,6 +80,9 @@ class Cast:
         at_ns = ns_from_s(fault.at_s)
         if fault.kind == "host_stall":
             world.at(at_ns, lambda: self.host().process.stall(until))
+        elif fault.kind == "host_return":
+            world.at(at_ns, lambda: self.host().kill())
+            world.at(until, self.continue_host)
         elif fault.kind == "host_restart":
             world.at(at_ns, lambda: self.host().kill())
             world.at(until, self.start_host)

@@ -116,6 +116,15 @@ class SimSource:
             self._song_frame = min(round(position_s * self.format.rate), self._lengths[self._index])
         self._frame = sum(self._lengths[: self._index]) + self._song_frame
 
+    def resume(self, song_id: int, song_frame: int) -> None:
+        """Go on at a frame of a song, under the number that it had, as a program does that has been started anew."""
+        self.generation = 0
+        self._next_id = song_id
+        self._index = self._index_of[song_id]
+        self._song = self._begin_song()
+        self._song_frame = song_frame
+        self._frame = sum(self._lengths[: self._index]) + song_frame
+
     def _begin_song(self) -> Song | None:
         """Return the song at the present place in the list, under a number of its own each time it is played."""
         if self._index >= len(self._lengths):

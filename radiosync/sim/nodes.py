@@ -13,6 +13,7 @@ from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.commands import RESTART_S, Command
+from radiosync.host.continuity import Remembered
 from radiosync.host.events import HostEvent
 from radiosync.host.ladder import transcode
 from radiosync.host.session import HostSession
@@ -35,6 +36,7 @@ from radiosync.wire.messages import ByeReason
 
 BYES = 3
 BYE_PAUSE_NS = 20 * NS_PER_MS
+SAVE_NS = NS_PER_S  # as the real one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,9 @@ class Machine:
 class HostNode:
     """A host, from its start to its end."""
 
-    def __init__(self, machine: Machine, source: SimSource, *, live: bool = False) -> None:
+    def __init__(
+        self, machine: Machine, source: SimSource, *, live: bool = False, continued: Remembered | None = None
+    ) -> None:
         self.machine = machine
         self.source = source
         self._live = live
@@ -86,7 +90,16 @@ class HostNode:
             clock_port=network.clock_port,
             name=machine.name,
             live=live,
+            continued=continued,
         )
+        self.remembered: Remembered | None = None
+        """What it has written down for the case that it is killed."""
+        self._stamp: tuple[object, ...] | None = None
+        self._save_at = HostNs(0)
+        self._lengths: deque[int] = deque()
+        if continued is not None:
+            self._lengths.extend(mark.frames for mark in continued.chunks)
+            source.resume(continued.chunks[0].song_id, continued.chunks[0].song_frame)
         self.events: list[tuple[TrueNs, HostEvent]] = []
         self.records = [self.session.transport.newest]
         """The timeline from its beginning."""
@@ -141,7 +154,8 @@ class HostNode:
             self._note_records()
         while self._jumping or (session.audio_wanted(now) and self._readable_at(now) <= now):
             self._jumping = False
-            coded = self.source.next(session.sender.chunk_frames, self._codec)
+            frames = self._lengths.popleft() if self._lengths else session.sender.chunk_frames
+            coded = self.source.next(frames, self._codec)
             if coded is not None:
                 session.add_audio(coded, now)
                 self.source.placed(session.sender.packetizer.next_frame - coded.frames)
@@ -152,6 +166,7 @@ class HostNode:
         while (job := session.sender.next_tier_job(complete=session.final_frame is not None)) is not None:
             session.sender.add_tier_audio(transcode(job, session.format, self._chunk_codec), now)
         self._note_records()
+        self._write_down(now)
         for datagram in session.datagrams_to_send(now):
             port = self._control if datagram.urgent else self._audio
             port.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
@@ -163,6 +178,12 @@ class HostNode:
         if wanted_at is not None:
             wake_at = min(wake_at, max(wanted_at, self._readable_at(now)))
         return _true(clock, wake_at, now, true_now)
+
+    def _write_down(self, now: HostNs) -> None:
+        stamp = self.session.continuity.stamp(self.session.transport)
+        if stamp != self._stamp or now >= self._save_at:
+            self._stamp, self._save_at = stamp, HostNs(now + SAVE_NS)
+            self.remembered = self.session.remembered(now)
 
     def _readable_at(self, now: HostNs) -> HostNs:
         """Return when the source has the next chunk: one that is live makes it as time passes."""
@@ -194,6 +215,7 @@ class HostNode:
     def _jump(self, step: int, position_s: float, now: HostNs) -> None:
         known = self.session.target_song(now)
         if known is not None:
+            self._lengths.clear()
             self.source.jump(known.song.song_id, step, position_s)
             self._jumping = True
 

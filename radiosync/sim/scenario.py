@@ -30,6 +30,7 @@ FAULTS = (
     "jitter",  # of the listeners' links, both ways, as great as their `rough_jitter_ns`
     "stall",  # the listeners' loops stop
     "host_stall",
+    "host_return",  # killed without a word, and back after `for_s` to go on where it was
     "host_restart",  # killed without a word, and started anew with the same music after `for_s`
     "listener_restart",
 )

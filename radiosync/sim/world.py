@@ -91,6 +91,19 @@ class World:
         self.hosts.append(host)
         return host
 
+    def continue_host(self, killed: HostNode) -> HostNode | None:
+        """Start a host anew that goes on where `killed` was, if it can."""
+        machine = killed.machine
+        audio, now = killed.source.format, machine.clock.host(self.now)
+        continued = None if killed.remembered is None else killed.remembered.as_of(audio, machine.config, now)
+        if continued is None:
+            return None
+        host = HostNode(machine, killed.source, continued=continued)
+        host.records = killed.records
+        self.trace.note(self.now, f"{machine.name} goes on")
+        self.hosts[self.hosts.index(killed)] = host
+        return host
+
     def start_listener(self, machine: Machine, dac: DacSettings | None = None) -> ListenerNode:
         """Start a listener now, with a sound card or an exact sink."""
         card = None

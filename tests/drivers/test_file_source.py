@@ -10,6 +10,7 @@ import soundfile
 from radiosync.audio import pcm
 from radiosync.audio.format import AudioFormat, SampleFormat, Samples
 from radiosync.audio.song import SourceBlock
+from radiosync.drivers import file_source as module
 from radiosync.drivers.file_source import FileSource
 from radiosync.drivers.playlist import Entry
 from radiosync.errors import SourceError
@@ -341,3 +342,44 @@ def test_floats_that_are_no_numbers_become_silence_when_converted(tmp_path: Path
     out = joined([block for block in blocks if block.song.song_id == 2])
     assert np.abs(out[:, 0].astype(int)).max() <= 1
     assert out[200, 1] == 32767
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"rate": 44_100}, {"channels": 1}, {"subtype": "VORBIS"}], ids=["as it is", "rate", "channels", "lossy"]
+)
+def test_who_goes_on_in_a_song_reads_the_very_frames_of_before(how: dict[str, object], tmp_path: Path) -> None:
+    """Frames that were converted, with dither, are the same again only if all before them is converted again."""
+    lossy = how == {"subtype": "VORBIS"}
+    suffix = "ogg" if lossy else "wav"
+    paths = [tmp_path / f"{number}.{suffix}" for number in (1, 2)]
+    for number, path in enumerate(paths):
+        write(path, 60_000, seed=number, subtype="VORBIS" if lossy else "PCM_16")
+    options = {key: value for key, value in how.items() if key != "subtype"}
+
+    def opened() -> FileSource:
+        return FileSource(entries(*paths), warn=pytest.fail, **options)  # type: ignore[arg-type]
+
+    whole, again = opened(), opened()
+    blocks = []
+    while (block := whole.read(5000)) is not None:
+        blocks.append(block)
+    for number in (3, len(blocks) - 3):
+        block = blocks[number]
+        index = whole.index_of(block.song.song_id)
+        assert index is not None
+        again.resume(block.song.song_id, index, block.song_frame)
+        for expected in blocks[number:]:
+            found = again.read(5000)
+            assert found is not None
+            assert (found.song.song_id, found.song_frame) == (expected.song.song_id, expected.song_frame)
+            assert np.array_equal(found.samples, expected.samples)
+
+
+def test_a_very_long_converted_song_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_S_MAX", 1)
+    write(tmp_path / "1.wav", 200_000)
+    source = FileSource(entries(tmp_path / "1.wav"), rate=44_100, warn=pytest.fail)
+    source.resume(1, 0, 88_200)
+    block = source.read(1000)
+    assert block is not None
+    assert block.song_frame == 88_200

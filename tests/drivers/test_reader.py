@@ -32,10 +32,10 @@ def songs(tmp_path):
 def open_reader(tmp_path, songs):
     readers = []
 
-    def open_it(source=None, **options):
+    def open_it(source=None, lengths=(), **options):
         entries = [Entry(path=tmp_path / f"{number}.wav") for number in (1, 2, 3)]
         source = source or FileSource(entries, warn=pytest.fail, **options)
-        readers.append(Reader(source, CHUNK, Codec.FLAC))
+        readers.append(Reader(source, CHUNK, Codec.FLAC, lengths))
         return readers[-1]
 
     yield open_it
@@ -178,3 +178,23 @@ def test_a_seek_is_exact_in_every_lossless_format(tmp_path, suffix, subtype):
     block = source.read(1_000)
     assert block.song_frame == 20_000
     assert np.array_equal(block.samples, np.concatenate(whole)[20_000:21_000])
+
+
+def test_the_first_chunks_are_as_long_as_those_of_before(open_reader):
+    reader = open_reader(lengths=(500, 700, RATE - 1200, 300))
+    items, _ = take_until_end(reader)
+    assert [(item.song.song_id, item.frames) for item in items[:5]] == [
+        (1, 500),
+        (1, 700),
+        (1, RATE - 1200),
+        (2, 300),
+        (2, CHUNK),
+    ]
+
+
+def test_a_jump_ends_the_lengths_of_before(open_reader):
+    reader = open_reader(lengths=(100,) * 50)
+    take(reader)
+    reader.jump(1, 1, 0.0)
+    items, _ = take_until_end(reader)
+    assert items[0].frames == CHUNK
