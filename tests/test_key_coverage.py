@@ -107,6 +107,8 @@ LIMITS = {
     "host.outbox:ANSWERS_PER_S_MAX": "host/test_outbox.py::test_answers_are_limited_and_what_is_for_all_is_not",
     "host.outbox:SENT_PER_S_MAX": "host/test_outbox.py::test_everything_stays_within_one_limit_music_first",
     "host.outbox:URGENT_MAX": "host/test_outbox.py::test_of_too_much_to_say_the_oldest_goes",
+    "host.neighbours:NONCES_MAX": "host/test_neighbours.py::test_old_questions_are_forgotten",
+    "host.neighbours:TOLD_MAX": "host/test_neighbours.py::test_so_many_are_named_and_no_more",
     "host.pacer:DATAGRAMS_PER_S_MAX": "host/test_pacer.py::test_no_format_exceeds_what_a_listener_takes_in",
     "host.pacer:GATHER_NS_MAX": "host/test_pacer.py::test_gathering_is_bounded",
     "host.sender:SYMBOLS_PER_NACK_MAX": "host/test_session.py::test_one_nack_makes_a_bounded_amount_of_work",

@@ -125,6 +125,14 @@ class CopyRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherHost:
+    """Somebody else hosts on the same group and port."""
+
+    name: str
+    ip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The last frame has been played."""
 
@@ -145,5 +153,6 @@ HostEvent = (
     | BufferChanged
     | CopyServed
     | CopyRefused
+    | OtherHost
     | Finished
 )

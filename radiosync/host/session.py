@@ -28,6 +28,7 @@ from radiosync.host.events import (
 )
 from radiosync.host.intervals import longest_report_ns
 from radiosync.host.listeners import Cookies, ListenerTable
+from radiosync.host.neighbours import Neighbours
 from radiosync.host.outbox import Outbox
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.reception import Reception
@@ -41,6 +42,7 @@ from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, HostNs, MediaFrame, ns_from_frames
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.messages import (
+    Announce,
     Bye,
     ByeReason,
     Solicit,
@@ -104,6 +106,8 @@ class HostSession:
             self.session, Cookies(cookie_key), self.listeners, self.sender, self.watch, self.copies, self._events
         )
         self.continuity = Continuity(cookie_key, continued)
+        self.neighbours = Neighbours(rng, self.session, control_port, now)
+        self._group_control = (config.network.group, config.network.control_port)
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
@@ -180,11 +184,16 @@ class HostSession:
         except RemoteProtocolError:
             self.counters.rejected += 1
             return
+        if isinstance(message, Solicit) and self.neighbours.is_own(message):
+            return
         if isinstance(message, Solicit) and message.session in (0, self.session):
-            if self.transport.preparation is not None:
+            if self.transport.preparation is not None and not self.neighbours.may_be_host(source):
                 self.listeners.asked(source, now)
             cookie = self.reception.cookies.of(source)
             self.outbox.answer(self.announcer.announcements(self._state(now), now, message.nonce, cookie), source, now)
+            self.outbox.answer(self.neighbours.ask_back(source, now), source, now)
+        elif isinstance(message, Announce) and (other := self.neighbours.answered(message, source)) is not None:
+            self._events.append(other)
         elif not self.reception.receive(message, source, now):
             self.counters.rejected += 1
 
@@ -222,6 +231,7 @@ class HostSession:
         """Give out what may leave now, the urgent first: answers, orders, announcements; music; repairs; backfill."""
         if self.announcer.due(now):
             self.outbox.tell(self.announcer.announcements(self._state(now), now))
+        self.outbox.answer(self.neighbours.ask(now), self._group_control, now)
         yield from self.outbox.urgent()
         emptied = self.sender.emptied
         yield from self.outbox.audio(now)
@@ -232,7 +242,7 @@ class HostSession:
         """Return when to come back at the latest."""
         if self.outbox.waiting:
             return now
-        wake_at = [self._housekeeping_at, self.announcer.due_at]
+        wake_at = [self._housekeeping_at, self.announcer.due_at, self.neighbours.due_at]
         preparation = self.transport.preparation
         if preparation is not None and self.sender.packetizer.next_frame > preparation.target_frame:
             wake_at.append(self._sync_at)

@@ -33,6 +33,7 @@ from radiosync.listener.sync import SyncAlarm
 from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, LocalNs, MediaFrame
 from radiosync.wire.codec import decode, encode
+from radiosync.wire.fields import is_foreign_audio
 from radiosync.wire.messages import (
     Announce,
     Audio,
@@ -92,6 +93,9 @@ class ListenerSession:
 
     def receive_datagram(self, data: bytes, source: Address, now: LocalNs, *, through_group: bool = True) -> None:
         """Take a datagram from the group, or else the control socket; whatever it holds, nothing is raised."""
+        if self.stream is not None and is_foreign_audio(data, self.stream.session):
+            self.foreign += 1  # another party's music on the same group: as much as our own, and nothing to read it for
+            return
         try:
             message = decode(data)
         except RemoteProtocolError:
@@ -253,10 +257,13 @@ class ListenerSession:
         """Say whether the host that answered takes the place of the one we follow.
 
         A host on the same address and port has taken over the very socket of the old one, which must be dead.  Any
-        other host has to wait until ours has ended or gone silent.
+        other host has to wait until ours has ended, or has been silent until nothing is left of its music: till then
+        it may come back and go on.
         """
         restarted = (source[0], announce.control_port) == stream.control_address
-        return restarted or stream.ended or now - stream.heard_at > SILENT_NS
+        silent_ns = now - stream.heard_at
+        given_up = silent_ns > SILENT_NS and (stream.drained(now) or silent_ns > stream.buffer_ns)
+        return restarted or stream.ended or given_up
 
     def _bye(self, stream: Stream, bye: Bye) -> None:
         if bye.reason is ByeReason.ENDED and not stream.ended and bye.final_frame is not None:

@@ -36,6 +36,11 @@ def host_line(event: host.HostEvent) -> str:
             return f"  everybody goes on{left}"
         case host.ProbationBegan():
             return f"  {event.name} has run dry again: nobody pauses for it for {event.seconds / 60:.0f} min"
+        case host.OtherHost():
+            return (
+                f"warning: {event.name} ({event.ip}) hosts on this group and port too; each listener stays with the "
+                "host it has found; give one of the two another --group"
+            )
         case host.ResyncOrdered():
             return f"  everybody resyncs: {event.reason}"
         case host.BufferChanged() if event.depth_ns == event.before_ns:

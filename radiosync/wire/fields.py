@@ -134,6 +134,14 @@ def is_intact(data: bytes) -> bool:
     return crc == int.from_bytes(data[4:8], "big")
 
 
+def is_foreign_audio(data: bytes, session: int) -> bool:
+    """Say whether a datagram, not checked yet, is music of a session other than `session`: then it need not be."""
+    if len(data) < HEADER.size:
+        return False
+    kind, whose = HEADER.unpack_from(data)[2:]
+    return bool(kind == Kind.AUDIO and whose != session)
+
+
 def clip32(value: int) -> int:
     """Return `value` moved into the range of an unsigned 32-bit field."""
     return min(max(value, 0), U32)

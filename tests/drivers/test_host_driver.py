@@ -56,6 +56,7 @@ def test_who_only_asks_for_the_time_costs_no_turn(asker):
         asking.sendto(ntp.request(77), clock)
     for _ in range(100):  # the reader may have something to say as well
         host._reader.clear_wake()
+        host._solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 20 * NS_PER_MS)
         if host.clock_requests == asked + 5:
             break
@@ -74,6 +75,7 @@ def test_what_listeners_say_is_taken_in_while_waiting_and_heeded_at_once(asker):
     rejected = host.session.counters.rejected
     for _ in range(100):
         host._reader.clear_wake()
+        host._solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 20 * NS_PER_MS)
         if host.session.counters.rejected > rejected:
             break
@@ -112,6 +114,7 @@ def test_a_crowd_s_questions_are_gathered_and_answered_all_the_same(asker):
     received_at = host._clock.now()
     for _ in range(100):
         host._reader.clear_wake()
+        host._solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 2 * CROWD_GATHER_NS)
         if host.clock_requests > asked:
             break

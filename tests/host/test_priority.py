@@ -47,7 +47,7 @@ def time_left_ns(it, at, chunk):
 
 
 def rank(message, to):
-    if isinstance(message, Announce | SongInfo | Sync):
+    if isinstance(message, Announce | SongInfo | Solicit | Sync):
         return URGENT
     assert isinstance(message, Audio)
     return MUSIC if not message.repair else REPAIR if to == ANNA else BACKFILL
