@@ -16,8 +16,10 @@ from radiosync.drivers.interfaces import Interface, find_address
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.memory_file import MemoryFile
 from radiosync.drivers.output_search import OutputSearch, begin_search
+from radiosync.drivers.roaming import moved
 from radiosync.drivers.startup import Startup
-from radiosync.drivers.udp import DRAIN_MAX, KERNEL_STAMPS, GroupPort, open_group, open_unicast
+from radiosync.drivers.udp import DRAIN_MAX, KERNEL_STAMPS, GroupPort, Port, open_group, open_unicast
+from radiosync.errors import NetworkError
 from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.memory import KnownRate, host_key
@@ -68,9 +70,8 @@ class ListenerDriver:
             self._sink = open_sink(listener.output)
         self._interface = interface
         self._group_ports = {0: open_group(interface, network.group, network.port)}
-        ttl, dscp = network.ttl, network.dscp_clock
-        self._control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
-        self._time = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
+        self._control, self._time = self._open_unicast(interface)
+        self._moves = 0
         self._own_address = (interface.ip, self._time.port)
         self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name, memory=memory)
@@ -133,8 +134,7 @@ class ListenerDriver:
         session.handle_timeout(now)
         self._join_tiers()
         if session.rejoin():
-            for group in self._group_ports.values():
-                group.rejoin()
+            self._rejoin(now)
         for datagram in session.datagrams_to_send():
             self._send(datagram)
         for request in session.clock_requests(now):
@@ -191,7 +191,9 @@ class ListenerDriver:
     def _collect(self) -> None:
         """Leave sockets to their buffers while there is no hurry; a wake-up costs more than a datagram."""
         stream = self.session.stream
-        calm = stream is not None and stream.playing_calmly(COLLECT_BUFFER_NS)
+        self._be_calm(stream is not None and stream.playing_calmly(COLLECT_BUFFER_NS))
+
+    def _be_calm(self, calm: bool) -> None:
         if calm != self._collecting:
             self._collecting = calm
             # The kernel has noted when an answer to the clock came; where it does not, that is seen by waking up.
@@ -213,10 +215,55 @@ class ListenerDriver:
         joined: dict[int, GroupPort] = {}
         for tier in wanted:
             known = self._group_ports.get(tier)
-            joined[tier] = known or open_group(self._interface, tier_group(network.group, tier), network.port)
+            try:
+                joined[tier] = known or open_group(self._interface, tier_group(network.group, tier), network.port)
+            except NetworkError:  # the interface is away: tried again in the next turn
+                continue
             if known is None and not self._collecting:
                 self._waiter.watch(joined[tier])
         self._group_ports = joined
+
+    def _rejoin(self, now: LocalNs) -> None:
+        """Join the groups anew; on another interface or address, where nothing is heard and the network has changed."""
+        config = self._config
+        if self.session.stream is None or self.session.reach.silent(now):
+            there = config.listener.host or config.network.group
+            interface = moved(self._interface, config.network.interface, there)
+            if interface is not None and self._move(interface):
+                return
+        for group in self._group_ports.values():
+            group.rejoin()
+
+    def _move(self, interface: Interface) -> bool:
+        """Open all sockets anew on `interface`; say whether that was possible."""
+        network = self._config.network
+        opened: list[Port] = []
+        try:
+            groups = {}
+            for tier in self._group_ports:
+                groups[tier] = open_group(interface, tier_group(network.group, tier), network.port)
+                opened.append(groups[tier])
+            control, clock = self._open_unicast(interface)
+        except NetworkError:  # it is not quite up: another time
+            for port in opened:
+                port.close()
+            return False
+        self._be_calm(False)
+        for port in (*self._group_ports.values(), self._control, self._time):
+            self._waiter.unwatch(port)
+            port.close()
+        self._interface, self._group_ports, self._control, self._time = interface, groups, control, clock
+        self._own_address = (interface.ip, clock.port)
+        for port in (*groups.values(), control, clock):
+            self._waiter.watch(port)
+        self._moves += 1
+        return True
+
+    def _open_unicast(self, interface: Interface) -> tuple[Port, Port]:
+        """Open the control socket and the clock's."""
+        ttl, dscp = self._config.network.ttl, self._config.network.dscp_clock
+        control = open_unicast(interface, 0, group_ttl=ttl, dscp=dscp)
+        return control, open_unicast(interface, 0, group_ttl=ttl, dscp=dscp, stamps=True)
 
     def _begin(self, audio: AudioFormat) -> None:
         """Connect the output to the stream that has just been found."""
@@ -266,6 +313,7 @@ class ListenerDriver:
             "foreign": session.foreign,
             "copy": session.reach.wants_copy,
             "rejoins": session.reach.rejoins,
+            "moves": self._moves,
             "rejoins_failed": sum(port.failed for port in self._group_ports.values()),
             "sync_alarms": session.alarm.count,
             "clock_foreign": self._clock_foreign,

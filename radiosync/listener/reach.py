@@ -40,7 +40,8 @@ class Reach:
         """When the host was heard through the group last; None without a host."""
         self._silent_ns = SILENT_NS
         self._rejoin_ns = REJOIN_NS
-        self._rejoin_at = self._refresh_at = self._refreshed(now)
+        self._refresh_at = self._refreshed(now)
+        self._rejoin_at = LocalNs(now + REJOIN_NS_MAX)
         self._by_group = self._by_copy = 0
         self._back_ns = BACK_NS
         self._back_at = self._went_back_at = now
@@ -58,7 +59,6 @@ class Reach:
         """There is no host any more."""
         self.wants_copy = False
         self._group_at = None
-        self._rejoin_at = self._refresh_at
 
     def heard(self, now: LocalNs, *, through_group: bool, asked_for: bool = False) -> None:
         """Note a datagram of the host: through the group or by unicast, as a copy or because it was asked for."""
@@ -78,11 +78,8 @@ class Reach:
             return False
         self.rejoins += 1
         self._refresh_at = self._refreshed(now)
-        if self._group_at is not None:
-            self._rejoin_ns = min(2 * self._rejoin_ns, REJOIN_NS_MAX)
-            self._rejoin_at = LocalNs(now + self._rejoin_ns)
-        else:
-            self._rejoin_at = self._refresh_at
+        self._rejoin_ns = REJOIN_NS_MAX if self._group_at is None else min(2 * self._rejoin_ns, REJOIN_NS_MAX)
+        self._rejoin_at = LocalNs(now + self._rejoin_ns)
         return True
 
     def silent(self, now: LocalNs) -> bool:

@@ -20,7 +20,9 @@ NOW = LocalNs(10**15)
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    config = Config.load(None, {"network.group": "239.255.201.19", "listener.output": "null"})
+    config = Config.load(
+        None, {"network.group": "239.255.201.19", "network.interface": "lo", "listener.output": "null"}
+    )
     driver = ListenerDriver(config, LO, "listener", None, MemoryFile(None, print))
     yield driver
     driver._device = None
