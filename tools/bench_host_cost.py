@@ -157,20 +157,16 @@ def main() -> None:
         if most < 2:
             return
         parts = {}
-        for kind in ("clock-only", "report-only"):
+        for kind in ("clock-only", "report-only", "talk"):
             parts[kind] = measure(options, folder, 1, kind, most - 1)
             print(line(f"1, and {most - 1} {kind}", parts[kind]), flush=True)
-    one, crowd = costs[1].cpu_percent, costs[most].cpu_percent
-    clock, reports = (max(0.0, parts[kind].cpu_percent - one) for kind in ("clock-only", "report-only"))
-    asked = parts["clock-only"].clock_per_s - costs[1].clock_per_s
-    told = parts["report-only"].reports_per_s - costs[1].reports_per_s
-    each_us = [part / max(count, 1e-9) * 1e4 for part, count in ((clock, asked), (reports, told))]
-    print(f"a question to the clock costs {each_us[0]:.0f} µs, a report {each_us[1]:.0f} µs")
-    clock *= (costs[most].clock_per_s - costs[1].clock_per_s) / max(asked, 1e-9)
-    reports *= (costs[most].reports_per_s - costs[1].reports_per_s) / max(told, 1e-9)
-    rest = crowd - clock - reports
-    parts_of = f"{clock:.2f} for the clock + {reports:.2f} for reports + {rest:.2f}"
-    print(f"{most} listeners: {crowd:.2f} % of a processor = {parts_of}")
+    one, crowd, talk = costs[1].cpu_percent, costs[most].cpu_percent, parts["talk"].cpu_percent
+    for kind, count in (("clock-only", "clock_per_s"), ("report-only", "reports_per_s")):
+        more = getattr(parts[kind], count) - getattr(costs[1], count)
+        each_us = (parts[kind].cpu_percent - one) / max(more, 1e-9) * 1e4
+        print(f"{kind}: {more:.0f} a second more, {each_us:.0f} µs each")
+    rest = crowd - (talk - one)
+    print(f"{most} listeners: {crowd:.2f} % of a processor = {talk - one:.2f} for clock and reports + {rest:.2f}")
     print(f"beyond clock and reports {rest / one:.2f} times what it takes with one listener ({one:.2f} %)")
 
 

@@ -5,6 +5,7 @@ never-read   asks for every chunk there is and reads nothing of what comes
 join-leave   comes, reports, and leaves, every second one without a word; the next one has another address
     clock-only   asks for the time once a second, as a settled listener does, and nothing else
     report-only  reports every `--report-s`, and nothing else: what these two cost is what a listener's own cost
+    talk         does both
 """
 
 from random import Random
@@ -21,7 +22,7 @@ from radiosync.wire.limits import NACK_RUN_MAX
 from radiosync.wire.messages import Announce, Leave, ListenerState, Message, Nack, NackEntry, Report, Solicit
 
 HOSTILE = ("nack-all", "never-read", "join-leave")
-KINDS = (*HOSTILE, "clock-only", "report-only")
+KINDS = (*HOSTILE, "clock-only", "report-only", "talk")
 ASK_NS = 20 * NS_PER_MS  # as often as the swarm looks at its sockets
 SOLICIT_NS = 500 * NS_PER_MS
 
@@ -46,6 +47,7 @@ class Other:
         self._listener_id = self._rng.getrandbits(63) + 1
         self._solicit_at = now
         self._shown = False
+        self._report_at = now
         self.done = False
         """Whether it has done its harm, and another should take its place."""
 
@@ -67,12 +69,17 @@ class Other:
             self._come_and_go(self._answer)
         elif self._kind == "clock-only":
             self._ask_for_time(self._answer)
+        elif self._kind == "talk":
+            self._ask_for_time(self._answer)
+            if now >= self._report_at:
+                self._report_at = LocalNs(now + self._report_ns)
+                self._report(self._answer)
         elif self._kind == "report-only":
             self._report(self._answer)
         else:
             self._ask_for_all(self._answer)
         self.came += came
-        calm_ns = {"clock-only": NS_PER_S, "report-only": self._report_ns}.get(self._kind, 0)
+        calm_ns = {"clock-only": NS_PER_S, "talk": NS_PER_S, "report-only": self._report_ns}.get(self._kind, 0)
         wait_ns = round(calm_ns * self._rng.uniform(0.9, 1.1)) if self._answer is not None else ASK_NS
         if now >= self.wake_at:
             self.wake_at = LocalNs(now + max(ASK_NS, wait_ns))
