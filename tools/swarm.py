@@ -83,7 +83,8 @@ class Run:
         self.totals = Totals()
         self.patience_ns = ns_from_s(options.patience)
         self._rng = Random(f"{options.seed}/run")
-        self._number = 0
+        self._number = 0  # of the next listener, and
+        self._other = 0  # of the next that is none
         self._began_at = local_now()
         self._leave_at: dict[int, LocalNs] = {}
         self.harm = 0
@@ -107,11 +108,11 @@ class Run:
         while len(self.members()) < round(share * options.listeners):
             self._come(now)
         while options.beside and sum(isinstance(p, Other) for p in self.swarm.peers) < options.others:
-            self._number += 1
+            self._other += 1
             self.swarm.add(
                 Other(
                     self.place,
-                    self._number,
+                    self._other,
                     options.beside,
                     seed=options.seed,
                     now=now,
