@@ -1,0 +1,70 @@
+"""A crowd that comes and goes for ever: whatever it does, what the host remembers of it is bounded."""
+
+import pytest
+
+from radiosync.host import adapt, listeners
+from radiosync.host.listeners import Status
+from radiosync.wire.messages import Leave
+
+ROOM = 40
+ANNA, LATE = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
+
+
+@pytest.fixture
+def full(driven, monkeypatch):
+    """A host with room for `ROOM`, at which Anna has listened since before a hundred others came and fell silent."""
+    for module in (listeners, adapt):
+        monkeypatch.setattr(module, "LISTENERS_MAX", ROOM)
+    it = driven()
+    it.come(ANNA)
+    crowd(it, 100)
+    return it
+
+
+def crowd(it, count, *, first=0, politely=False):
+    for number in range(first, first + count):
+        address = (f"10.9.{number // 250}.{number % 250}", 5000)
+        shown = it.come(address)
+        it.lack(address, shown, range(it.session.sender.next_seq_sent))
+        if politely:
+            it.hear(Leave, address, **shown)
+        del it.here[address]
+
+
+def remembered(session):
+    """Return how much is kept for each listener, in every table there is."""
+    tables = (session.listeners._rows, session.watch._seen, session.buffer.depth._seen, session.stall.policy._members)
+    return [len(table) for table in tables]
+
+
+def test_who_comes_to_a_full_table_is_refused_and_counted_and_nobody_is_pushed_out(full):
+    session = full.session
+    assert len(session.listeners) == ROOM
+    assert session.listeners.refused >= 100 + 1 - ROOM
+    full.run(5)
+    assert max(remembered(session)) <= ROOM
+    assert session.listeners.status(session.listeners.get(ANNA), full.now) is Status.ACTIVE
+
+
+def test_there_is_room_again_once_the_silent_are_forgotten(full):
+    full.come(LATE)
+    full.run(5)
+    assert full.session.listeners.get(LATE) is None
+    full.run(30)
+    assert {row.address for row in full.session.listeners} == {ANNA, LATE}
+    assert max(remembered(full.session)) <= 2
+
+
+@pytest.mark.parametrize("politely", [True, False])
+def test_wave_after_wave_leaves_the_tables_as_they_were(driven, politely):
+    it = driven(**{"radio_sync.slow_client_timeout": 4.0})
+    it.come(ANNA)
+    sizes = []
+    for wave in range(4):
+        crowd(it, 30, first=30 * wave, politely=politely)
+        it.run(9)
+        sizes.append(remembered(it.session))
+    assert len({tuple(each) for each in sizes}) == 1, sizes
+    assert max(sizes[-1]) <= 1
+    assert len(it.session.sender._repairs._each) <= 1
+    assert not it.session.listeners.refused
