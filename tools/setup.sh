@@ -4,7 +4,8 @@
 #
 # Everything goes into $ROOT/.venv.  Outside the checkout nothing is written but system packages, and those only where
 # this is allowed (as root, or where sudo asks for no password).  Words go to stderr: stdout may be a stream of music.
-# A prepared checkout costs one start of Python; two that prepare at once wait for each other.
+# A prepared checkout costs a few milliseconds, for a listener's start waits for it; two that prepare at once wait for each
+# other.
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 VENV=$ROOT/.venv
@@ -48,8 +49,7 @@ has_portaudio() { "$VENV/bin/python" -I -c 'import sounddevice' 2>/dev/null; }
 # Print what a prepared checkout was prepared from: another place, Python or list of dependencies is another preparation.
 fingerprint() {
     printf '%s\n' "$ROOT"
-    "$VENV/bin/python" -I -c 'import hashlib, sys, radiosync
-print(sys.version, hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$ROOT/pyproject.toml" 2>/dev/null
+    { [ -x "$VENV/bin/python" ] && readlink -f -- "$VENV/bin/python" && cksum <"$ROOT/pyproject.toml"; } 2>/dev/null
 }
 
 is_prepared() { # for run | dev
@@ -100,7 +100,9 @@ prepare_locked() { # run | dev
         install_packages libportaudio2 && has_portaudio ||
             say "note: no PortAudio library, so no sound device (apt-get install libportaudio2); --output wav:FILE works without"
     fi
-    fingerprint >"$VENV/.prepared-run" || die "$VENV does not work; remove it and run this again"
+    # Of an editable installation pip compiles nothing, and the first start is somebody's too.
+    "$VENV/bin/python" -I -m compileall -q "$ROOT/radiosync" >&2 || true
+    "$VENV/bin/python" -I -c 'import radiosync' && fingerprint >"$VENV/.prepared-run" || die "$VENV does not work; remove it and run this again"
     if [ "$1" = dev ]; then cp "$VENV/.prepared-run" "$VENV/.prepared-dev"; fi
     rm -f "$VENV/.incomplete"
     # What root prepares in somebody's checkout is that somebody's, or they could never prepare it again.

@@ -9,6 +9,7 @@ Needs root and Linux; what it needs from the system it installs (apt-get) or nam
 """
 
 import argparse
+import compileall
 import ctypes.util
 import json
 import os
@@ -63,6 +64,7 @@ def prepare(systems: list[System]) -> None:
         raise LabError("the lab makes network namespaces, which takes root on Linux: sudo tools/lab/run …")
     if not Path("/dev/net/tun").exists():
         raise LabError("/dev/net/tun is missing: load the kernel module tun, or allow it in this container")
+    compileall.compile_dir(HERE.parents[1] / "radiosync", quiet=2)  # or every start compiles, where none may write
     missing = [package for command, package in COMMANDS.items() if shutil.which(command) is None]
     missing += [] if HEADER.exists() else ["libasound2-dev"]
     missing += [] if ctypes.util.find_library("portaudio") else ["libportaudio2"]
