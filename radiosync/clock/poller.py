@@ -1,7 +1,7 @@
 """When to ask the host for its time, and which answers to believe.
 
 The schedule: a question every 20 ms until the clock is settled, which on a wire takes a handful and behind 20 ms of
-scatter a second; at least 8 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
+scatter a second; at least 16 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
 have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
 don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many: the least of n delays is
 what the clock is known by, and with 20 ms of scatter it takes a minute at four a second to know it to 0.1 ms, five at
@@ -23,7 +23,7 @@ from radiosync.errors import RemoteProtocolError
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire import ntp
 
-OPENING_COUNT_MIN = 8
+OPENING_COUNT_MIN = 16  # also on a wire: the floors of a quiet minute outlast a rough one only if they are many
 OPENING_COUNT_MAX = 96  # two seconds: who is not settled by then is on a network where a second more tells little
 UNANSWERED_COUNT_MAX = 24  # of the opening: half a second, beyond a round trip across the earth
 REBURST_COUNT = 8

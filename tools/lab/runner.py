@@ -82,7 +82,10 @@ def of(values: list[float], i: int) -> float:
 class Run:
     """What one run has started; everything is ended when its block is left."""
 
-    def __init__(self, scenario: Scenario, system: System, folder: Path, label: str) -> None:
+    def __init__(
+        self, scenario: Scenario, system: System, folder: Path, label: str, *, spare_s: float = SPARE_S
+    ) -> None:
+        self._spare_s = spare_s
         self.scenario, self.system, self.folder, self.label = scenario, system, folder, label
         links = {int(i): Link.parse(values) for i, values in scenario.links.items()}
         self.lan = Lan(scenario.listeners, links)
@@ -95,7 +98,7 @@ class Run:
     def measure(self) -> Json:
         """Run, and return what the meter needs to know (which is in run.json too)."""
         span_s = self.scenario.warm_up + self.scenario.seconds
-        noise.write_wav(self.folder / "signal.wav", round(LEAD_S + span_s + SPARE_S), RATE)
+        noise.write_wav(self.folder / "signal.wav", round(LEAD_S + span_s + self._spare_s), RATE)
         try:
             with self.lan:
                 try:
