@@ -2,6 +2,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 import pytest
+from reports import a_report
 
 from radiosync.host import adapt
 from radiosync.host.adapt import (
@@ -21,13 +22,10 @@ from radiosync.host.adapt import (
 from radiosync.host.events import BufferChanged
 from radiosync.host.listeners import ListenerRow
 from radiosync.units import NS_PER_MS, NS_PER_S
-from radiosync.wire.messages import ListenerState, Report
+from radiosync.wire.messages import ListenerState
 
 START_NS, MAX_NS = 2 * NS_PER_S, 45 * NS_PER_S
 CHUNK_NS = 200 * NS_PER_MS
-LEAST = Report(
-    **(dict.fromkeys(Report.__slots__, 0) | {"state": ListenerState.PLAYING, "name": "", "ready_frame": None})
-)
 
 
 @dataclass
@@ -49,7 +47,7 @@ class Party:
     def __post_init__(self):
         self.depth = BufferDepth(self.depth_ns, self.depth_ns_max, self.now, live=self.live)
         for number in range(self.count):
-            report = replace(LEAST, name=f"room{number}", listener_id=number + 1)
+            report = a_report(name=f"room{number}", listener_id=number + 1)
             address = (f"10.0.0.{number}", 5000)
             self.rows.append(ListenerRow(address, deque([NS_PER_MS] * 10, maxlen=10), self.now, report))
 

@@ -3,38 +3,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import a_report
 
 from radiosync.host import listeners as module
 from radiosync.host.listeners import SILENCE_NS, Cookies, ListenerTable, Status
 from radiosync.units import NS_PER_MS, NS_PER_S
-from radiosync.wire.messages import ListenerState, Report
 
 ANNA, BERT = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
-REPORT = Report(
-    session=1,
-    cookie=2,
-    listener_id=3,
-    state=ListenerState.PLAYING,
-    rtt_ns=NS_PER_MS,
-    down_ns=0,
-    up_ns=0,
-    echo_at=0,
-    echo_held_ns=0,
-    ready_frame=None,
-    lead_ms=0,
-    offset_bound_ns=0,
-    sync_error_ns=0,
-    rate_ppb=0,
-    buffer_ms=0,
-    symbols_received=0,
-    symbols_lost=0,
-    symbols_repaired=0,
-    chunks_late=0,
-    chunks_concealed=0,
-    underruns=0,
-    hard_resyncs=0,
-    name="anna",
-)
+REPORT = a_report(listener_id=3, name="anna")
 
 
 @pytest.fixture

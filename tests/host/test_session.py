@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reports import a_report
 
 from radiosync.config import Config
 from radiosync.host import listeners as listeners_module
@@ -151,15 +152,7 @@ class Stage:
 
     def ask(self, kind, address=ANNA, **values):
         values = {"session": self.session.session, "cookie": self.cookie(address), "listener_id": 5} | values
-        if kind is Report:
-            plain = dict.fromkeys(Report.__slots__, 0) | {
-                "state": ListenerState.PLAYING,
-                "name": "anna",
-                "rtt_ns": NS_PER_MS,
-                "ready_frame": None,
-            }
-            values = plain | values
-        return kind(**values)
+        return a_report(**{"name": "anna"} | values) if kind is Report else kind(**values)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from reports import a_report
 
 from radiosync.host.events import GroupPaused, GroupResumed, ListenerMuted, ProbationBegan
 from radiosync.host.listeners import ListenerTable
@@ -23,7 +24,7 @@ from radiosync.host.stall import (
 )
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S
-from radiosync.wire.messages import ListenerState, Report
+from radiosync.wire.messages import ListenerState
 
 TICK_NS = 100 * NS_PER_MS
 FULL_MS = 40_000
@@ -49,10 +50,7 @@ class House:
         self.run(STEADY_NS / NS_PER_S + 1 if age_s is None else age_s)
 
     def come(self, number, **values):
-        plain = dict.fromkeys(Report.__slots__, 0) | {"ready_frame": None, "listener_id": number, "rtt_ns": NS_PER_MS}
-        self.says[number] = plain | {
-            "name": f"l{number}", "state": ListenerState.PLAYING, "buffer_ms": FULL_MS
-        } | values  # fmt: skip
+        self.says[number] = {"name": f"l{number}", "listener_id": number, "buffer_ms": FULL_MS} | values
 
     def low(self, *numbers, ms=1000, **values):
         for number in numbers:
@@ -68,7 +66,7 @@ class House:
             if self.now % NS_PER_S == 0:
                 for number, said in self.says.items():
                     if number not in self.silent:
-                        self.table.heard((f"10.0.0.{number}", 1), Report(**said), self.now)
+                        self.table.heard((f"10.0.0.{number}", 1), a_report(**said), self.now)
             for event in self.policy.look(self.table, self.scene, self.now):
                 decided.append(((self.now - began) / NS_PER_S, event))
                 if self.obeys and isinstance(event, GroupPaused):

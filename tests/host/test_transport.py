@@ -1,6 +1,7 @@
 from collections import deque
 
 import pytest
+from reports import a_report
 
 from radiosync.host.coordinator import (
     JUMP_WAIT_NS,
@@ -14,7 +15,7 @@ from radiosync.host.listeners import ListenerRow
 from radiosync.host.transport import Transport
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
-from radiosync.wire.messages import ListenerState, Report
+from radiosync.wire.messages import ListenerState
 
 RATE = 48_000
 START = HostNs(1_795_000_000 * NS_PER_S)
@@ -22,30 +23,12 @@ LEAD_NS = 1_500 * NS_PER_MS
 
 
 def listener(name, latency_ms=1.0, ready=None, lead_ms=100):
-    report = Report(
-        session=1,
-        cookie=1,
-        listener_id=1,
+    report = a_report(
+        name=name,
         state=ListenerState.BUFFERING,
         rtt_ns=round(latency_ms * NS_PER_MS),
-        down_ns=0,
-        up_ns=0,
-        echo_at=HostNs(0),
-        echo_held_ns=0,
         ready_frame=ready,
         lead_ms=lead_ms,
-        offset_bound_ns=0,
-        sync_error_ns=0,
-        rate_ppb=0,
-        buffer_ms=0,
-        symbols_received=0,
-        symbols_lost=0,
-        symbols_repaired=0,
-        chunks_late=0,
-        chunks_concealed=0,
-        underruns=0,
-        hard_resyncs=0,
-        name=name,
     )
     return ListenerRow(("10.0.0.1", 1), deque(), START, report, average_ns=round(latency_ms * NS_PER_MS))
 
