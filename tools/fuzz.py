@@ -115,22 +115,17 @@ def drive_by_atheris(name: str, seeds: Sequence[bytes], seconds: int, *, keep: b
             print("\n".join(line for line in lines if not re.match(r"#\d", line)), file=sys.stderr)
             return raised[0].read_bytes()
         if keep:
-            _keep(name, folder, [found, known])
+            _keep(name, seeds, [path.read_bytes() for path in found.iterdir()])
         return None
 
 
-def _keep(name: str, folder: str, places: list[Path]) -> None:
-    """Write to the corpus the smallest inputs that together reach what all reach."""
-    least = Path(folder) / "least"
-    least.mkdir()
-    command = [sys.executable, __file__, name, "--inside", "-merge=1", f"-max_len={KEPT_BYTES_MAX}"]
-    subprocess.run([*command, str(least), *map(str, places)], capture_output=True, check=True)
-    inputs = sorted((path.read_bytes() for path in least.iterdir()), key=lambda data: (len(data), data))
-    inputs = [data for data in inputs if data]
-    step = max(1, -(-len(inputs) // KEPT_MAX))
+def _keep(name: str, known: Sequence[bytes], found: Sequence[bytes]) -> None:
+    """Add to the corpus what was found beside it, the short ones first."""
+    new = sorted((data for data in set(found) - set(known) if data), key=lambda data: (len(data), data))
+    new = [data for data in new if len(data) <= KEPT_BYTES_MAX][: max(0, KEPT_MAX - len(known))]
     CORPUS.mkdir(exist_ok=True)
-    (CORPUS / f"{name}.hex").write_text("".join(f"{data.hex()}\n" for data in inputs[::step]))
-    print(f"{name}: {len(inputs[::step])} inputs kept")
+    (CORPUS / f"{name}.hex").write_text("".join(f"{data.hex()}\n" for data in [*known, *new]))
+    print(f"{name}: {len(new)} inputs added")
 
 
 def run_inside_atheris(name: str, options: list[str]) -> None:
