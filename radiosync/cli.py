@@ -13,6 +13,7 @@ from radiosync.errors import ConfigError, UserError
 from radiosync.ui import console
 from radiosync.ui.running import duration_in_ns, exit_after, host_name, running
 from radiosync.units import NS_PER_S
+from radiosync.wire.groups import endpoint
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -79,7 +80,9 @@ def host(
     state = HostState.open(settings, music, place, console.warn)
     driver = HostDriver(settings, music, place, host_name(), stats_json, state=state)
     network = settings.network
-    console.say(f"sending {console.format_line(music.format)} to {network.group}:{network.port} from {place.ip}")
+    console.say(
+        f"sending {console.format_line(music.format)} to {endpoint(network.group, network.port)} from {place.ip}"
+    )
     if state is not None and state.remembered is not None:
         console.say(f"going on where a host was killed {state.silent_ns / NS_PER_S:.1f} s ago")
     if driver.control_error is not None:
@@ -251,7 +254,7 @@ def doctor(
             "listener.output": output,
         },
     )
-    place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
+    place = find_interface(settings.network.interface, settings.network.group, settings.listener.host)
     if not run_doctor(settings, place, typer.echo):
         raise typer.Exit(1)
 

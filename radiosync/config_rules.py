@@ -1,7 +1,7 @@
 """The rules a configuration value can be held to, each able to say in words what it wants."""
 
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Address, ip_address
 from typing import Protocol
 
 _SHOWN_MAX = 60  # characters of a value in a message: the rest of a line stays for the reason
@@ -104,21 +104,37 @@ _RESERVED = (
 )
 
 
+_RESERVED_6 = 0x100  # group numbers below it are routing protocols' and all machines' (RFC 4291 section 2.7)
+_PERMANENT, _SOURCE_SPECIFIC = 0, 3  # the flags of an IPv6 group (RFC 4291, RFC 3306)
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An IPv4 multicast address that applications may use."""
+    """A multicast address that applications may use; of IPv6 perhaps with a scope, "ff02::5253%eth0"."""
 
-    def accept(self, value: object) -> object | None:  # noqa: D102
+    def accept(self, value: object) -> object | None:  # noqa: D102  # Rule.accept
         try:
-            address = IPv4Address(value) if isinstance(value, str) else None
-        except AddressValueError:
+            address = ip_address(value) if isinstance(value, str) else None
+        except ValueError:
             return None
+        if isinstance(address, IPv6Address):
+            return str(address) if self._is_usable(address) else None
         if address is None or address not in _MULTICAST or any(address in net for net in _RESERVED):
             return None
         return str(address)
 
+    @staticmethod
+    def _is_usable(address: IPv6Address) -> bool:
+        number = int(address)
+        flags, reach, group = number >> 116 & 15, number >> 112 & 15, number & (1 << 112) - 1
+        reserved = flags == _PERMANENT and group < _RESERVED_6
+        return address.is_multicast and flags != _SOURCE_SPECIFIC and reach not in {0, 15} and not reserved
+
     def wants(self) -> str:  # noqa: D102
-        return "an IPv4 multicast address from 224.0.1.0 to 239.255.255.255, not 232.x (239.255.x.x stays in the house)"
+        return (
+            "a multicast address: of IPv4 from 224.0.1.0 to 239.255.255.255, not 232.x (239.255.x.x stays in the "
+            "house), or of IPv6 (ff15::5253 stays in the house, ff02::5253%eth0 in one network)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,10 +283,25 @@ def test_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["192.168.1.1", "240.0.0.1", "224.0.0.251", "232.1.1.1", "ff02::1", "239.255.77", "239.255.77.77:5", "", 7]
+    "group",
+    [
+        "192.168.1.1",
+        "240.0.0.1",
+        "224.0.0.251",
+        "232.1.1.1",
+        "ff02::1",
+        "ff02::fb",
+        "ff35::1",
+        "ff10::5253",
+        "fd00::1",
+        "239.255.77",
+        "239.255.77.77:5",
+        "",
+        7,
+    ],
 )
 def test_group_must_be_usable_multicast(group: object) -> None:
-    with pytest.raises(ConfigError, match=r"^option: network.group = .*: must be an IPv4 multicast address"):
+    with pytest.raises(ConfigError, match=r"^option: network.group = .*: must be a multicast address"):
         Config.load(None, {"network.group": group})
 
 

@@ -195,7 +195,7 @@ class FoundHost:
 def find_host(place: Interface, config: Config) -> FoundHost | None:
     """Ask the group, or the address that `listen` would ask, for a host."""
     network, wanted = config.network, config.listener.host
-    to = (find_address(wanted) if wanted else network.group, network.control_port)
+    to = (find_address(wanted, network.group) if wanted else network.group, network.control_port)
     port = open_unicast(place, 0, group_ttl=network.ttl, dscp=network.dscp_audio)
     with _ports(port):
         began_at = local_now()

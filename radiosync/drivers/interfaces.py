@@ -1,4 +1,8 @@
-"""Which network interface to use, by name or by address."""
+"""Which network interface to use, by name or by address.
+
+The group decides between IPv4 and IPv6.  Which address of an interface IPv6 would send from is asked of the system, by
+connecting a socket to the group: that sends nothing.  A link-local address is only one with its scope, "fe80::1%eth0".
+"""
 
 import socket
 import struct
@@ -13,19 +17,27 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface: its IPv4 address, and its name where that is known."""
+    """An interface: its address, its name where that is known, and with IPv6 its number."""
 
     ip: str
     name: str = ""
+    index: int = 0
 
 
-def find_interface(wanted: str, group: str) -> Interface:
-    """Return the interface named `wanted` (a name or one of its addresses), or with "" the one that leads to `group`.
+def is_v6(ip: str) -> bool:
+    """Say whether an address is one of IPv6."""
+    return ":" in ip
 
-    Raises NetworkError where there is none, naming those there are.
+
+def find_interface(wanted: str, group: str, host: str = "") -> Interface:
+    """Return the interface named `wanted` (a name or one of its addresses), or with "" the one that leads there.
+
+    There is `group`, or `host` where one is given.  Raises NetworkError where there is none, naming those there are.
     """
+    if is_v6(group):
+        return _find_v6(wanted or host.partition("%")[2], group)
     if not wanted:
-        return _default(group)
+        return _default(host or group)
     try:
         IPv4Address(wanted)
     except AddressValueError:
@@ -38,16 +50,71 @@ def find_interface(wanted: str, group: str) -> Interface:
     return Interface(wanted)
 
 
-def find_address(host: str) -> str:
-    """Return the IPv4 address of `host`, a name or an address; asked once, because asking takes time.
+def find_address(host: str, group: str = "") -> str:
+    """Return the address of `host`, a name or an address, of the kind that `group` has.
 
-    Raises NetworkError where there is none.
+    It is asked once, because asking takes time.  Raises NetworkError where there is none.
     """
     try:
-        return socket.gethostbyname(host)
+        if not is_v6(group):
+            return socket.gethostbyname(host)
+        found = socket.getaddrinfo(host, None, socket.AF_INET6, socket.SOCK_DGRAM)[0][4]
+        return scoped(str(found[0]), int(found[3]) if len(found) > 3 else 0)
     except (OSError, UnicodeError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "no name that can be looked up"
-        raise NetworkError(f"host {host}: it can't be found ({reason}); check the name, or give its address") from None
+        kind = " at an address of IPv6, which the group is of" if is_v6(group) else ""
+        raise NetworkError(
+            f"host {host}: it can't be found{kind} ({reason}); check the name, or give its address"
+        ) from None
+
+
+def scoped(ip: str, index: int) -> str:
+    """Return an address of IPv6 with the name of the interface that it is only valid on, if there is one."""
+    ip = ip.partition("%")[0]
+    if not index:
+        return ip
+    try:
+        return f"{ip}%{socket.if_indextoname(index)}"
+    except OSError:  # it has just gone
+        return f"{ip}%{index}"
+
+
+def _find_v6(wanted: str, group: str) -> Interface:
+    """Return the interface for a group of IPv6."""
+    scope, there = group.partition("%")[2], _all_v6(group)
+    known = ", ".join(f"{each.name} ({each.ip})" for each in there) or "none"
+    address = wanted.partition("%")[0] if is_v6(wanted) else ""
+    name = "" if address else wanted
+    if name and name not in [each for _, each in socket.if_nameindex()]:
+        raise NetworkError(f"interface {name}: there is none of this name; those that send to {group}: {known}")
+    found = [
+        each
+        for each in there
+        if name in {"", each.name} and scope in {"", each.name} and address in {"", each.ip.partition("%")[0]}
+    ]
+    if not found:
+        where = f"interface {wanted or scope}" if wanted or scope else "no interface"
+        raise NetworkError(f"{where}: can't send to the IPv6 group {group}; those that can: {known}")
+    first = _source_v6(0, group)  # the system's own choice, where there are several
+    return next((each for each in found if each.ip == first), found[0])
+
+
+def _all_v6(group: str) -> list[Interface]:
+    sources = [(name, index, _source_v6(index, group)) for index, name in socket.if_nameindex()]
+    return [Interface(ip, name, index) for name, index, ip in sources if ip is not None]
+
+
+def _source_v6(index: int, group: str) -> str | None:
+    """Return the address that an interface (0: whichever) sends to `group` from, if it can."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            if index:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            probe.connect((group.partition("%")[0], 9, 0, index))
+            found = probe.getsockname()
+            return scoped(str(found[0]), int(found[3]))
+    except OSError:
+        return None
 
 
 def _default(group: str) -> Interface:

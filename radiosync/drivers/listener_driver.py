@@ -73,7 +73,10 @@ class ListenerDriver:
         self._control, self._time = self._open_unicast(interface)
         self._moves = 0
         self._own_address = (interface.ip, self._time.port)
-        self._anyone = (find_address(listener.host) if listener.host else network.group, network.control_port)
+        self._anyone = (
+            find_address(listener.host, network.group) if listener.host else network.group,
+            network.control_port,
+        )
         self.session = ListenerSession(config, rng=SystemRandom(), now=local_now(), name=name, memory=memory)
         for readable in (self._time, self._control, *self._group_ports.values()):
             self._waiter.watch(readable)
@@ -227,8 +230,8 @@ class ListenerDriver:
         """Join the groups anew; on another interface or address, where nothing is heard and the network has changed."""
         config = self._config
         if self.session.stream is None or self.session.reach.silent(now):
-            there = config.listener.host or config.network.group
-            interface = moved(self._interface, config.network.interface, there)
+            network = config.network
+            interface = moved(self._interface, network.interface, network.group, config.listener.host)
             if interface is not None and self._move(interface):
                 return
         for group in self._group_ports.values():

@@ -16,6 +16,7 @@ from radiosync.drivers.output_search import begin_search
 from radiosync.drivers.startup import Startup
 from radiosync.ui import console
 from radiosync.ui.running import duration_in_ns, host_name, running
+from radiosync.wire.groups import endpoint
 
 _PLAIN = {
     str: re.compile(r"(?s).*"),
@@ -57,7 +58,7 @@ def run_listen(
             "listener.volume": volume,
         },
     )
-    place = find_interface(settings.network.interface, settings.listener.host or settings.network.group)
+    place = find_interface(settings.network.interface, settings.network.group, settings.listener.host)
     search = begin_search(settings.listener.output)  # it goes on while these are loaded:
     from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset  # noqa: PLC0415
     from radiosync.drivers.memory_file import open_memory  # noqa: PLC0415
@@ -68,7 +69,7 @@ def run_listen(
     name = settings.listener.name or host_name()
     driver = ListenerDriver(settings, place, name, stats_json, memory, record, startup, search)
     network = settings.network
-    console.say(f"waiting for a host on {network.group}:{network.port} at {place.ip}")
+    console.say(f"waiting for a host on {endpoint(network.group, network.port)} at {place.ip}")
     with running():
         driver.run(lambda event: console.say(listener_line(event)), duration_ns)
     return 0

@@ -4,7 +4,16 @@ from ipaddress import ip_address
 
 
 def tier_group(group: str, tier: int) -> str:
-    """Return the address of the group for `tier` of the stream on `group`; PROTOCOL.md, Quality."""
-    raw = bytearray(ip_address(group).packed)
+    """Return the address of the group for `tier` of the stream on `group`; PROTOCOL.md, Quality.
+
+    A scope ("ff02::1:2%eth0") stays.
+    """
+    address, percent, scope = group.partition("%")
+    raw = bytearray(ip_address(address).packed)
     raw[-1] = (raw[-1] + tier) % 256
-    return str(ip_address(bytes(raw)))
+    return f"{ip_address(bytes(raw))}{percent}{scope}"
+
+
+def endpoint(ip: str, port: int) -> str:
+    """Return an address and a port as people write them together."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -161,6 +161,6 @@ def test_interface_is_where_everything_goes(command, words, owner):
 
 
 def test_name_is_what_a_listener_is_called(command, monkeypatch):
-    monkeypatch.setattr(listen_command, "find_interface", lambda interface, group: LO)
+    monkeypatch.setattr(listen_command, "find_interface", lambda interface, group, host: LO)
     args = command('listener.name = "attic"', ["listen", "--output", "null"], listener_driver, "ListenerDriver")
     assert args[2] == "attic"

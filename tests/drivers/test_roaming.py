@@ -30,7 +30,7 @@ def driver() -> Any:
 
 
 def finds(monkeypatch: pytest.MonkeyPatch, found: Interface | NetworkError) -> None:
-    def find(_wanted: str, _there: str) -> Interface:
+    def find(_wanted: str, _group: str, _host: str) -> Interface:
         if isinstance(found, NetworkError):
             raise found
         return found
@@ -90,7 +90,7 @@ def test_an_address_that_can_not_be_used_yet_leaves_everything_as_it_was(
 
 def test_it_is_looked_for_only_while_nothing_is_heard(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(listener_driver, "moved", lambda current, wanted, there: asked.append(there))
+    monkeypatch.setattr(listener_driver, "moved", lambda current, wanted, group, host: asked.append(group))
     monkeypatch.setattr(driver.session, "stream", object())
     now = listener_driver.local_now()
     driver.session.reach.begin(now, given=False)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -192,12 +192,15 @@ class Listener(Process):
 class Party:
     """A group and three ports that nobody else on this machine uses, and the processes that meet there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, head: Sequence[str] = (), group: str = "", interface: str = "lo") -> None:
         self.folder = folder
+        self._head = list(head)
+        """What comes before each command, to run it somewhere else."""
+        self._interface = interface
         self._processes: list[Process] = []
         self._claim, self.port = _claim_ports()
         draw = random.SystemRandom()
-        self.group = f"239.255.{draw.randrange(1, 255)}.{draw.randrange(1, 255)}"
+        self.group = group or f"239.255.{draw.randrange(1, 255)}.{draw.randrange(1, 255)}"
         self._count = 0
 
     @property
@@ -211,7 +214,7 @@ class Party:
     @property
     def place(self) -> list[str]:
         """The options that every process of this party gets."""
-        return ["--group", self.group, "--port", str(self.port), "--interface", "lo"]
+        return ["--group", self.group, "--port", str(self.port), "--interface", self._interface]
 
     def __enter__(self) -> Self:
         return self
@@ -226,7 +229,7 @@ class Party:
         """Start a host, and wait until its sockets are open."""
         named = [word for source in sources for word in ("--source", str(source))]
         stats = self._file("host.json")
-        command = [RADIOSYNC, "host", *named, *self.place, "--stats-json", str(stats), *(args or [])]
+        command = [*self._head, RADIOSYNC, "host", *named, *self.place, "--stats-json", str(stats), *(args or [])]
         host = Host(command, stats)
         self._processes.append(host)
         if ready:
@@ -246,7 +249,17 @@ class Party:
         wav = self._file("out.wav") if output == "wav" else None
         sink = f"wav:{wav}" if wav is not None else output
         head = [RADIOSYNC] if impair is None else [sys.executable, str(IMPAIRED), json.dumps(impair)]
-        command = [*head, "listen", *self.place, "--output", sink, "--stats-json", str(stats), *(args or [])]
+        command = [
+            *self._head,
+            *head,
+            "listen",
+            *self.place,
+            "--output",
+            sink,
+            "--stats-json",
+            str(stats),
+            *(args or []),
+        ]
         stdout = subprocess.PIPE if output.startswith("pipe") else subprocess.DEVNULL
         listener = Listener(command, stats, wav, stdout=stdout)
         self._processes.append(listener)

@@ -213,7 +213,10 @@ def test_the_page_names_no_port_or_time_that_the_code_denies():
     network = NetworkConfig()
     assert f"{network.group} and {network.port}" in PAGE
     assert (network.control_port, network.clock_port) == (network.port + 1, network.port + 2)
-    assert f"carry DSCP {network.dscp_clock}, the\nothers {network.dscp_audio}; the TTL is {network.ttl}" in PAGE
+    assert (
+        f"carry DSCP {network.dscp_clock}, the\nothers {network.dscp_audio}; the TTL, with IPv6 the hop limit, "
+        f"is {network.ttl}" in PAGE
+    )
     for text in (
         f"per {request.TICK_NS // 10**6} ms",
         f"{request.SYMBOLS_ASKED_MAX} symbols",
