@@ -221,7 +221,7 @@ def test_a_host_that_stops_is_gone_at_once(found, kit):
     found.receive_datagram(encode(bye), kit.HOST, kit.START)
     assert found.stream is None
     assert events(found) == [HostGone(stopped=True)]
-    assert isinstance(question(found, found.next_timeout(kit.START)), int), "and it looks for another"
+    assert isinstance(question(found, found._discovery.due_at), int), "and it looks for another"
 
 
 def test_the_end_is_played_to_the_last_frame(world, kit):
