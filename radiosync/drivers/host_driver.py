@@ -32,6 +32,7 @@ from radiosync.wire.messages import ByeReason
 BYES = 3  # a lost good-bye is a listener that waits
 BYE_PAUSE_NS = 20 * NS_PER_MS
 STATS_NS = NS_PER_S
+REFRESH_NS = 100 * NS_PER_S  # between two joins: twice in the 260 s after which a switch forgets (RFC 3376 section 8.4)
 CROWD_PER_S = 100  # questions to the clock: with more, a wake-up for each costs more than its answer ...
 CROWD_GATHER_NS = 20 * NS_PER_MS  # ... so they are gathered: an answer says how long it lay here
 
@@ -64,6 +65,7 @@ class HostDriver:
         self._time = open_unicast(interface, network.clock_port, group_ttl=ttl, dscp=network.dscp_clock, stamps=True)
         self._audio = open_unicast(interface, 0, group_ttl=ttl, dscp=network.dscp_audio)
         self._music = SendQueue(self._audio)
+        self._refresh_at = HostNs(self._clock.now() + REFRESH_NS)
         self.session = HostSession(
             config,
             source.format,
@@ -166,6 +168,9 @@ class HostDriver:
                     self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
         self._transcode(now)
+        if now >= self._refresh_at:  # or a switch forgets that who looks for a host is to be heard here
+            self._refresh_at = HostNs(now + REFRESH_NS)
+            self._solicited.rejoin()
         self._music.flush()
         if self._state is not None:
             self._state.save(self.session, now)

@@ -133,8 +133,10 @@ class GroupPort(Port):
     def rejoin(self) -> bool:
         """Leave the group and join it again, which makes the system report its membership; say whether it is a member.
 
-        What has arrived stays, and what arrives between the two calls is lost: some microseconds.  Another program's
-        membership on the same interface is the system's as well: while there is one, nothing is reported.
+        What has arrived stays, and what arrives between the two calls is lost: some microseconds.  By IGMPv3 Linux then
+        reports twice, 12 ms and half a second later, and never says that it left; by IGMPv2 it leaves and, 12 ms later,
+        reports.  Another program's membership on the same interface is the system's as well: while there is one,
+        nothing is reported.
         """
         with contextlib.suppress(OSError):  # the interface may have been away, and its memberships with it
             self._socket.setsockopt(self._level, self._leave, self._membership)

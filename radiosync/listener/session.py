@@ -128,8 +128,9 @@ class ListenerSession:
         elif isinstance(message, Announce) and (
             stream is None or stream.ended or (source[0], message.control_port) == stream.control_address
         ):
-            self._discovery.hurry(now)  # a host came, or came back: ask it
-            self._solicit(now, 0, None)
+            # A host came, or came back: ask it, by itself, since a switch may have forgotten that it is in the group.
+            self._discovery.hurry(now)
+            self._solicit(now, 0, None if self.config.listener.host else (source[0], message.control_port))
         elif isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo) and not ours:
             self.foreign += 1
         else:
@@ -144,11 +145,11 @@ class ListenerSession:
         """Do what is due."""
         stream = self.stream
         self._rejoin |= self.reach.rejoin_due(now)
+        if self._rejoin and (stream is None or self.reach.silent(now)):
+            self._discovery.hurry(now)  # does a host live?
         if stream is None:
             self._solicit(now, 0, None)
             return
-        if self._rejoin and self.reach.silent(now):
-            self._discovery.hurry(now)  # does it live?
         if self.reach.update(stream.heard_at, now):
             self._events.append(CopyChanged(wanted=self.reach.wants_copy))
             self._report_at = now

@@ -126,3 +126,13 @@ def test_a_crowd_s_questions_are_gathered_and_answered_all_the_same(asker):
     asking.sendto(ntp.request(78), clock)
     host._waiter.wait(NS_PER_S)
     assert host._waiter.is_ready(host._time), "and no more once they are few"
+
+
+def test_a_host_s_membership_is_renewed_before_a_switch_forgets_it(make_host, monkeypatch):
+    host = make_host()
+    rejoined = []
+    monkeypatch.setattr(host._solicited, "rejoin", lambda: rejoined.append(True))
+    now = host._clock.now()
+    for seconds in (1, 101, 102, 202):
+        host._turn(now + seconds * NS_PER_S, lambda event: None)
+    assert len(rejoined) == 2

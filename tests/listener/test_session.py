@@ -129,6 +129,15 @@ def test_an_announcement_makes_it_ask_at_once_but_not_for_each(listener, announc
     assert 1 <= asked <= 4, "a flood of announcements is no flood of questions"
 
 
+def test_a_host_that_announces_itself_is_asked_by_itself_unless_another_was_named(kit, announce):
+    for named, to in (("", kit.HOST), ("10.0.0.77", None)):
+        config = Config.load(None, {"listener.host": named})
+        listener = ListenerSession(config, rng=Random(1), now=kit.START, name="kitchen")
+        question(listener, kit.START)
+        listener.receive_datagram(encode(announce()), kit.HOST, kit.START + 2 * NS_PER_S)
+        assert [to for message, to in sent(listener) if isinstance(message, Solicit)] == [to]
+
+
 # --- whom to believe --------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +176,7 @@ def test_a_restarted_host_on_the_same_address_is_taken_at_once(found, announce, 
     now = kit.START + 1_500 * NS_PER_MS
     found.receive_datagram(encode(announce(session=8)), kit.HOST, now)
     ((message, to),) = [entry for entry in sent(found) if isinstance(entry[0], Solicit)]
-    assert (message.session, to) == (0, None), "its announcement is reason to ask, not to believe"
+    assert (message.session, to) == (0, kit.HOST), "its announcement is reason to ask, not to believe"
     assert found.stream.session == 7
     found.receive_datagram(encode(announce(session=8, nonce=message.nonce, cookie=6)), kit.HOST, now + NS_PER_MS)
     assert found.stream.session == 8
