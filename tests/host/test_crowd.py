@@ -68,3 +68,18 @@ def test_wave_after_wave_leaves_the_tables_as_they_were(driven, politely):
     assert max(sizes[-1]) <= 1
     assert len(it.session.sender._repairs._each) <= 1
     assert not it.session.listeners.refused
+
+
+def test_what_the_buffer_s_depth_is_judged_by_is_bounded_too(driven, monkeypatch):
+    for module in (listeners, adapt):
+        monkeypatch.setattr(module, "LISTENERS_MAX", ROOM)
+    it = driven(**{"radio_sync.buffer_duration": 10.0, "radio_sync.slow_client_timeout": 4.0})
+    it.come(ANNA)
+    it.run(3)
+    sizes = []
+    for wave in range(4):
+        crowd(it, 30, first=30 * wave)
+        it.run(6)
+        sizes.append(len(it.session.buffer.depth._seen))
+    assert sizes[0] > 30, "who is cut off for a while is remembered"
+    assert max(sizes) <= ROOM

@@ -3,7 +3,9 @@ from itertools import repeat
 from radiosync.host.copies import Copies
 from radiosync.host.outbox import ANSWERS_BURST, ANSWERS_PER_S_MAX, SENT_BURST, SENT_PER_S_MAX, URGENT_MAX, Outbox
 from radiosync.host.sender import Datagram
-from radiosync.units import NS_PER_S
+from radiosync.units import NS_PER_MS, NS_PER_S
+from radiosync.wire.codec import encode
+from radiosync.wire.messages import Solicit
 
 FROM = ("10.0.0.9", 40_000)
 
@@ -85,3 +87,15 @@ def test_everything_stays_within_one_limit_music_first():
         now = outbox.next_timeout(now)
     assert SENT_PER_S_MAX * 0.98 <= music + repairs <= SENT_PER_S_MAX + SENT_BURST
     assert 999 <= music <= 1001, "all of it"
+
+
+def test_what_has_been_told_is_sent_at_once(driven):
+    it = driven()
+    it.run(5)
+    just_after = it.now - 19 * NS_PER_MS  # the turn
+    assert it.session.next_timeout(just_after) > just_after
+    it.session.receive_datagram(encode(Solicit(session=0, nonce=7)), FROM, just_after)
+    assert it.session.next_timeout(just_after) == just_after
+    it.tick()
+    just_after = it.now - 19 * NS_PER_MS
+    assert it.session.next_timeout(just_after) > just_after
