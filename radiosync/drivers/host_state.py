@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -185,9 +184,17 @@ def _relevant(config: Config) -> list[Any]:
 
 
 def _plain(remembered: Remembered) -> dict[str, Any]:
-    return asdict(remembered) | {
+    """Return what is to be written down; spelled out, since it is done with every chunk."""
+    return {
+        "saved_at": remembered.saved_at,
+        "session": remembered.session,
         "cookie_key": remembered.cookie_key.hex(),
         "records": [[r.version, r.epoch, r.state, r.media_frame, r.effective_at] for r in remembered.records],
+        "begin_frame": remembered.begin_frame,
+        "preparing": remembered.preparing,
+        "held": remembered.held,
+        "next_seq_sent": remembered.next_seq_sent,
+        "final_frame": remembered.final_frame,
         "chunks": [[m.seq, m.first_frame, m.frames, m.song_id, m.song_frame, m.crc] for m in remembered.chunks],
     }
 
