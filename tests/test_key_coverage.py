@@ -122,6 +122,7 @@ LIMITS = {
     "listener.arrival:JITTER_NS_MAX": "listener/test_arrival.py::test_what_a_liar_sends_stays_within_bounds",
     "listener.discovery:NONCES_MAX": "listener/test_discovery.py::test_old_questions_are_forgotten",
     "listener.exact:BLOCK_FRAMES_MAX": "listener/test_exact.py::test_after_a_long_stall_pieces_stay_small",
+    "listener.jitter:DROPPED_MAX": "listener/test_jitter.py::test_of_a_flood_of_dropped_chunks_some_are_forgotten",
     "listener.jitter:BYTES_MAX": "listener/test_jitter.py::test_bytes_are_bounded",
     "listener.jitter:CHUNKS_MAX": (
         "listener/test_jitter.py::test_room_is_made_for_what_is_announced_and_never_taken_away"

@@ -14,7 +14,7 @@ beginning fades in over the tail of the earlier.
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from enum import Enum, auto
 from operator import itemgetter
@@ -37,6 +37,7 @@ CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
 CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 BYTES_MAX = 256 << 20  # 45 s of the largest format there is (192 kHz, 8 channels, 32 bits) is 276 MB as PCM
 DECODED_MAX = 4  # the chunk being played, its neighbours, and one for a jump
+DROPPED_MAX = 64  # chunks that had to go, until they are asked for again: more at once is a flood
 _AFTER_ALL = 1 << 62  # greater than any sequence number
 
 
@@ -131,6 +132,8 @@ class JitterBuffer:
         self.floor_frame = MediaFrame(0)
         self.overflows = 0
         self.broken = 0
+        self.dropped: deque[int] = deque(maxlen=DROPPED_MAX)
+        """The numbers of chunks that were whole and had to go: to be asked for again."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -271,8 +274,14 @@ class JitterBuffer:
             self.overflows += 1
             if not self._order or self._order[-1] <= (header.first_frame, seq):
                 return False
-            self._remove(self._order[-1])
+            self._drop(self._order[-1])
         return True
+
+    def _drop(self, entry: tuple[MediaFrame, int]) -> None:
+        """Remove a chunk that is still wanted."""
+        if self._slots[entry[1]].complete:  # if not, it is being asked for, or will be
+            self.dropped.append(entry[1])
+        self._remove(entry)
 
     def _remove(self, entry: tuple[MediaFrame, int]) -> None:
         self._order.remove(entry)
@@ -341,7 +350,7 @@ class JitterBuffer:
         except (RemoteProtocolError, ValueError):
             # Damaged on the way in spite of UDP's checksum, or forged: as if nothing had arrived, so it is asked for.
             self.broken += 1
-            self._remove((header.first_frame, slot.seq))
+            self._drop((header.first_frame, slot.seq))
             return None
         self._decoded[slot.seq] = decoded
         slot.heard = True

@@ -186,9 +186,10 @@ class Stream:
         for seq in self._losses.due(now):
             bitmap = self.buffer.missing(seq, self.quality.tier)
             if bitmap:
-                count = self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
-                self.counters.symbols_lost += count
+                self.counters.symbols_lost += self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self._want(seq, now)
+        while self.buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
+            self._want(self.buffer.dropped.popleft(), now)
         if self.quality.slot_over(now):
             self._choose_quality(now)
         if self.playout is not None and self.playout.cursor is not None:

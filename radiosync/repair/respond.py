@@ -29,6 +29,7 @@ CROWD_NS = (
 )  # longer than a listener's longest back-off: who lost something of the chunk as well asks within
 SOON_NS = 5 * NS_PER_S  # what is due so soon goes by its play-at alone: in less, several rounds of asking don't fit
 HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's lateness; asking again takes longer
+HOLD_OFF_URGENT_NS = 20 * NS_PER_MS  # less than one listener's NACKs are apart: with little time left none is ignored
 ASKS_PENDING_MAX = 16_384  # of a listener for a chunk, 200 bytes each: a thousand listeners that return from an outage
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue whose budget is used up: a look costs up to 1 ms
 BUCKETS_MAX = 4096  # addresses with a budget of their own; who is forgotten begins a new one, within the total
@@ -76,10 +77,11 @@ class _ChunkRepairs:
 
     def not_on_its_way(self, bitmap: int, by: Address, now: HostNs) -> int:
         """Return what of `bitmap` `by` was not sent within the hold-off."""
-        parity = 0
+        parity, urgent = 0, self.deadline_at - now < GATHER_URGENT_NS
+        hold_off_ns = HOLD_OFF_URGENT_NS if urgent else HOLD_OFF_NS
         for to in (None, by):
             for (is_parity, index), sent_at in self.sent.get(to, {}).items():
-                if now - sent_at < HOLD_OFF_NS:
+                if now - sent_at < hold_off_ns:
                     parity += is_parity
                     bitmap &= -1 if is_parity else ~(1 << index)
         for _ in range(min(parity, bitmap.bit_count())):

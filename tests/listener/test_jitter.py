@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from radiosync.audio.codec import Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener import jitter as module
-from radiosync.listener.jitter import Added, JitterBuffer
+from radiosync.listener.jitter import DROPPED_MAX, Added, JitterBuffer
 from radiosync.repair.request import WHOLE
 from radiosync.repair.symbols import Chunk
 
@@ -225,6 +225,13 @@ def test_a_chunk_that_would_need_too_much_memory_is_refused(buffer, chunk):
     assert len(buffer) == 0
 
 
+def test_of_a_flood_of_dropped_chunks_some_are_forgotten(buffer, chunk):
+    buffer.chunks_max = 1
+    for seq in range(100, 99 - DROPPED_MAX - 5, -1):
+        add(buffer, chunk(seq))
+    assert len(buffer.dropped) == DROPPED_MAX
+
+
 @pytest.mark.parametrize("codec", [Codec.FLAC, 99])
 def test_a_broken_chunk_is_forgotten_and_counted(buffer, chunk, codec):
     symbols = [replace(s, chunk=replace(s.chunk, codec=codec)) for s in chunk(3)]
@@ -236,6 +243,7 @@ def test_a_broken_chunk_is_forgotten_and_counted(buffer, chunk, codec):
     assert not samples[CHUNK:].any()
     assert buffer.broken == 1
     assert buffer.missing(3) == WHOLE, "as if nothing had arrived"
+    assert list(buffer.dropped) == [3]
     assert add(buffer, chunk(3))[-1] is Added.COMPLETED
     assert buffer.read(300, CHUNK)[1].all()
 

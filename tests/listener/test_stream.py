@@ -140,6 +140,30 @@ def test_a_lost_symbol_is_asked_for_until_its_chunk_is_complete(follow, kit, ann
     assert stream.counters.symbols_repaired == 2
 
 
+def test_a_chunk_that_turns_out_to_be_damaged_is_asked_for_again(follow, kit, announce):
+    stream = follow(play_seq=70, play_frame=70 * CHUNK)
+    for seq in (70, 71):
+        for symbol in audio(kit, announce, seq):
+            spoilt = replace(symbol, chunk=replace(symbol.chunk, codec=99))
+            stream.receive_audio(spoilt if seq == 71 else symbol, kit.START)
+    stream.handle_timeout(kit.START)
+    assert wanted(stream, kit.START) == set()
+    stream.buffer.read(70 * CHUNK, 2 * CHUNK)
+    now = kit.START + 2 * NS_PER_S
+    stream.handle_timeout(now)
+    assert wanted(stream, now) == {71}
+
+
+def test_a_chunk_that_was_pushed_out_is_asked_for_again(follow, kit, announce):
+    stream = follow(play_seq=70, play_frame=70 * CHUNK)
+    stream.buffer.chunks_max = 3
+    for seq in (70, 71, 73, 72):
+        for symbol in audio(kit, announce, seq):
+            stream.receive_audio(symbol, kit.START)
+    stream.handle_timeout(kit.START + 50 * NS_PER_MS)
+    assert wanted(stream, kit.START + 50 * NS_PER_MS) == {73}
+
+
 def test_a_chunk_lost_whole_after_a_hole_has_the_right_deadline(follow, kit, announce):
     """A source that was late for a minute leaves a hole in the frames, none in the numbers."""
     stream = ready_stream(follow, kit, play_seq=70, play_frame=70 * CHUNK, next_seq=70)

@@ -5,12 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiosync.repair import respond as module
+from radiosync.repair.request import TICK_NS
 from radiosync.repair.respond import (
     BURST,
     CROWD_NS,
     GATHER_NS,
     GATHER_URGENT_NS,
     HOLD_OFF_NS,
+    HOLD_OFF_URGENT_NS,
     IDLE_NS,
     SOON_NS,
     Repair,
@@ -167,6 +169,17 @@ def test_repeats_within_the_hold_off_are_ignored(queue):
     assert len(queue) == 1
     queue.ask(7, 1, FAR, ANNA, sent_at + HOLD_OFF_NS)
     assert [r.to for _, r in drive(queue, sent_at, sent_at + NS_PER_S)] == [None]
+    assert queue.repeats_ignored == 1
+
+
+def test_with_little_time_left_every_question_is_heeded(queue):
+    assert HOLD_OFF_URGENT_NS < TICK_NS
+    deadline = START + GATHER_URGENT_NS
+    for tick in range(1, 10):
+        now = START + tick * TICK_NS
+        queue.ask(7, 1, deadline, ANNA, now)
+        assert take_all(queue, now) == [Repair(seq=7, index=0, to=ANNA)]
+    queue.ask(7, 1, deadline, ANNA, now + HOLD_OFF_URGENT_NS - 1)
     assert queue.repeats_ignored == 1
 
 
