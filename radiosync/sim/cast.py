@@ -3,14 +3,18 @@
 from dataclasses import replace
 
 from radiosync.host.commands import Command
+from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import HostNode, ListenerNode, Machine
-from radiosync.sim.scenario import Fault, Listeners, Order, Scenario
+from radiosync.sim.process import Process
+from radiosync.sim.scenario import Fault, Listeners, Order, Scenario, Villain
 from radiosync.sim.scheduler import TrueNs
+from radiosync.sim.villains import Acting
 from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
-from radiosync.units import ns_from_s
+from radiosync.units import NS_PER_MS, ns_from_s
+
+LINK_FAULTS = ("outage", "throttle", "jitter", "no_multicast")  # and what begins so: of the links, see _with_faults
 
 
 class Cast:
@@ -21,6 +25,8 @@ class Cast:
         self.world = world
         self.groups: dict[str, list[tuple[Machine, DacSettings | None]]] = {}
         self.listeners: dict[str, ListenerNode] = {}
+        self.villains: list[Acting] = []
+        self.moves = 0
         settings = replace(scenario.host.clock, offset_ns=HOST_EPOCH_NS + scenario.host.clock.offset_ns)
         host = NodeSettings(clock=settings, up=scenario.host.up, down=scenario.host.down)
         self.host_machine = world.machine("host", host, scenario.settings)
@@ -86,16 +92,27 @@ class Cast:
         elif fault.kind == "host_restart":
             world.at(at_ns, lambda: self.host().kill())
             world.at(until, self.start_host)
-        elif fault.kind == "membership_lost":
-            for name in fault.listeners or tuple(self.groups):
-                for machine, _ in self.groups[name]:
-                    world.at(at_ns, lambda ip=machine.ip: world.network.forget_members(ip))  # type: ignore[misc]
-        elif fault.kind in {"stall", "listener_restart"}:
+        elif fault.kind in {"host_suspend", "host_clock_step", "host_slew"}:
+            world.at(at_ns, lambda: self._hit_clock(fault, self.host_machine, self.host().process, until))
+        elif not fault.kind.startswith(LINK_FAULTS):
             for name in fault.listeners or tuple(self.groups):
                 for machine, dac in self.groups[name]:
                     world.at(at_ns, lambda m=machine: self._hit(fault, m, until))  # type: ignore[misc]
-                    if fault.kind == "listener_restart":
+                    if fault.kind in {"listener_restart", "leave"}:
                         world.at(until, lambda m=machine, d=dac: self.start_listener(m, d))  # type: ignore[misc]
+
+    def invite(self, villain: Villain) -> None:
+        """Plan the coming of a villain."""
+        number = len(self.villains)
+        machine = self.world.machine(f"{villain.kind}{number}", NodeSettings(), self.scenario.settings)
+        acting = Acting(machine, villain, ns_from_s(villain.at_s + villain.for_s))
+        self.villains.append(acting)
+        self.world.at(ns_from_s(villain.at_s), acting.begin)
+
+    def heal(self) -> None:
+        """Plan the end of all faults."""
+        if self.scenario.calm_from_s is not None:
+            self.world.at(ns_from_s(self.scenario.calm_from_s), self.world.network.heal)
 
     def obey(self, order: Order) -> None:
         """Plan an order to the host."""
@@ -105,10 +122,42 @@ class Cast:
         node = self.listeners.get(machine.name)
         if node is None:
             return
-        if fault.kind == "stall":
-            node.process.stall(until)
-        else:
-            node.kill()
+        match fault.kind:
+            case "stall":
+                node.process.stall(until)
+            case "listener_restart":
+                node.kill()
+            case "leave":
+                node.stop()
+            case "membership_lost":
+                self.world.network.forget_members(self.world.network.address_of(machine.ip))
+            case "address_change":
+                self.moves += 1
+                self.world.network.readdress(machine.ip, f"10.1.{self.moves >> 8}.{self.moves & 255}")
+            case "unplug" if node.dac is not None:
+                node.dac.unplug(until)
+            case "card_delay" if node.dac is not None:
+                node.dac.delay(round(fault.ms * NS_PER_MS))
+            case "suspend":
+                self._hit_clock(fault, machine, node.process, until)
+                if node.dac is not None:
+                    node.dac.suspend(until)
+            case _:
+                self._hit_clock(fault, machine, node.process, until)
+
+    def _hit_clock(self, fault: Fault, machine: Machine, process: Process, until: TrueNs) -> None:
+        world, clock, now = self.world, machine.clock, self.world.now
+        if now < world.disturbed.get(machine.name, 0):
+            return  # one thing at a time
+        world.disturbed[machine.name] = until
+        if fault.kind.endswith("suspend"):
+            process.stall(until)
+            clock.suspend(now, until)
+        elif fault.kind.endswith("clock_step"):
+            clock.adjust(now, ahead_ns=round(fault.ms * NS_PER_MS))
+        elif fault.kind.endswith("slew"):
+            clock.adjust(now, slew_ppm=fault.ppm)
+            world.at(until, lambda: clock.adjust(world.now, slew_ppm=-fault.ppm))
 
 
 def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], outage: str) -> LinkSettings:
@@ -122,7 +171,7 @@ def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...]
     cut_off = during("no_multicast") if outage == "outage_down" else []
     return replace(
         link,
-        outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage)),
+        outages_ns=link.outages_ns + tuple((begin, end) for begin, end, _ in during("outage", outage, "suspend")),
         multicast_outages_ns=link.multicast_outages_ns + tuple((begin, end) for begin, end, _ in cut_off),
         throttles_ns=link.throttles_ns + tuple((begin, end, round(f.kbps * 1000)) for begin, end, f in throttled),
         rough_ns=link.rough_ns + tuple((begin, end) for begin, end, _ in during("jitter")),

@@ -2,8 +2,9 @@
 
 A node's clock runs in straight pieces: within one, reading = its start + true time passed x (1 + rate).  Its skew is
 the rate of the first piece.  With wander, a new piece begins every second, its rate a step of a random walk away; skew
-and wander are what quartz does.  Everything is integer arithmetic, rates in parts per 10^12, so that a reading and its
-inverse agree to the nanosecond after any time.
+and wander are what quartz does.  What else happens to a clock begins a piece too: it jumps ahead, it is slewed, or it
+all but stands still while its machine is suspended.  Everything is integer arithmetic, rates in parts per 10^12, so
+that a reading and its inverse agree to the nanosecond after any time.
 """
 
 import math
@@ -16,6 +17,7 @@ from radiosync.units import NS_PER_S, HostNs, LocalNs
 
 TRILLION = 10**12
 PIECE_NS = NS_PER_S
+STILL = TRILLION // 10**9  # of a suspended clock, which must go on a little: an inverse needs a slope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +41,7 @@ class SimClock:
 
     def reading(self, at: TrueNs) -> int:
         """Return what the clock shows at the true instant `at`."""
-        piece = self._piece(at)
-        since_ns = at - self._begins[piece]
-        return self._readings[piece] + since_ns + since_ns * self._rates[piece] // TRILLION
+        return self._shows(self._piece(at), at)
 
     def host(self, at: TrueNs) -> HostNs:
         """Return the reading at `at` of a host's clock."""
@@ -57,12 +57,35 @@ class SimClock:
             while self._readings[-1] <= reading:
                 self._extend()
         piece = max(0, bisect_right(self._readings, reading) - 1)
-        at = self._begins[piece] + (reading - self._readings[piece]) * TRILLION // (TRILLION + self._rates[piece])
-        while self.reading(TrueNs(at)) >= reading:
-            at -= 1
-        while self.reading(TrueNs(at)) < reading:
-            at += 1
+        while piece > 0 and self._shows(piece - 1, self._begins[piece] - 1) >= reading:
+            piece -= 1
+        # since + since * rate // TRILLION >= lacking, for the least whole `since`
+        at = self._begins[piece] - (self._readings[piece] - reading) * TRILLION // (TRILLION + self._rates[piece])
+        if piece + 1 < len(self._begins):
+            at = min(at, self._begins[piece + 1])  # it jumped over the reading
         return TrueNs(at)
+
+    def adjust(self, at: TrueNs, *, ahead_ns: int = 0, slew_ppm: float = 0.0) -> None:
+        """Jump ahead at the true instant `at`, or run so much faster from then on than before."""
+        piece, reading = self._piece(at), self.reading(at)
+        del self._begins[piece + 1 :], self._readings[piece + 1 :], self._rates[piece + 1 :]
+        self._begin(at, reading + ahead_ns, self._rates[piece] + round(slew_ppm * 1e6))
+
+    def suspend(self, at: TrueNs, until: TrueNs) -> None:
+        """Stand still, all but a thousandth of a ppm, from `at` until `until`; nothing may adjust it meanwhile."""
+        self.adjust(at)
+        rate = self._rates[-1]
+        self._rates[-1] = STILL - TRILLION
+        self._begin(until, self._shows(len(self._begins) - 1, until), rate)
+
+    def _begin(self, at: int, reading: int, rate: int) -> None:
+        self._begins.append(at)
+        self._readings.append(reading)
+        self._rates.append(rate)
+
+    def _shows(self, piece: int, at: int) -> int:
+        since_ns = at - self._begins[piece]
+        return self._readings[piece] + since_ns + since_ns * self._rates[piece] // TRILLION
 
     def _piece(self, at: int) -> int:
         if self._wander:
@@ -71,7 +94,6 @@ class SimClock:
         return max(0, bisect_right(self._begins, at) - 1)
 
     def _extend(self) -> None:
-        rate = self._rates[-1]
-        self._begins.append(self._begins[-1] + PIECE_NS)
-        self._readings.append(self._readings[-1] + PIECE_NS + PIECE_NS * rate // TRILLION)
-        self._rates.append(rate + round(self._rng.gauss(0.0, self._wander * math.sqrt(PIECE_NS / NS_PER_S))))
+        begin = self._begins[-1] + PIECE_NS
+        walked = round(self._rng.gauss(0.0, self._wander * math.sqrt(PIECE_NS / NS_PER_S)))
+        self._begin(begin, self._shows(len(self._begins) - 1, begin), self._rates[-1] + walked)

@@ -6,7 +6,7 @@ from typing import Any
 
 from radiosync.sim.scenario import UNLIMITED, Scenario
 
-_TABLES = ("listeners", "faults", "orders")
+_TABLES = ("listeners", "faults", "orders", "villains")
 
 
 def toml_lines(scenario: Scenario) -> Iterator[str]:

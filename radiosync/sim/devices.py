@@ -1,35 +1,28 @@
-"""A source whose samples say where they belong, and outputs that know the true time of what they emit.
+"""A source whose samples say where they belong, and a sink that compares with them what it is given.
 
 Integer formats carry the frame's number, so that one look at the samples says whether they are the right ones.  Floats
 survive resampling, numbers don't: there the frame's place is the phase of a slow tone in two channels, cosine and sine,
-and atan2 of what comes out of a sound card gives the position back, to a few ns, modulo the tone's period.
+and atan2 of what comes out of a sound card gives the position back, to a few ns, modulo the tone's period.  Which
+period it is, the amplitude says: it rises along a ramp of many periods, and is known to some 2 ms of that.
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass, field
-from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat, Samples
-from radiosync.audio.ring import FrameRing
 from radiosync.audio.song import Song
-from radiosync.clock.dac import DacClock
-from radiosync.config import Config
 from radiosync.host.packetizer import CodedAudio
 from radiosync.listener.exact import Block
-from radiosync.listener.playout import DeviceFormat, DevicePlayout
-from radiosync.listener.stream import Stream
-from radiosync.sim.clocks import SimClock
-from radiosync.sim.scheduler import Event, Scheduler, TrueNs
-from radiosync.sim.trace import Trace
-from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
+from radiosync.sim.scheduler import TrueNs
+from radiosync.units import NS_PER_MS
 
-TONE_HZ = 10  # a period of 100 ms: further off than that nobody calls it sync
-AMPLITUDE = 0.5
+TONE_HZ = 10
+RAMP_S = 20  # of the amplitude: a multiple of the tone's period, and longer than any error
+AMPLITUDES = (0.35, 0.65)
 BLOCK_NS = 20 * NS_PER_MS  # rendered at a time, as the real device output does ...
 FILL_NS = 20 * NS_PER_MS  # ... and between two fills
 SILENCE_NS = 60 * NS_PER_MS  # rendered ahead of the first music
@@ -138,7 +131,9 @@ class SimSource:
         audio = self.format
         if audio.sample is SampleFormat.F32:
             phase = marks * (2 * math.pi * TONE_HZ / audio.rate)
-            pair = np.column_stack((np.cos(phase), np.sin(phase))) * AMPLITUDE
+            low, high = AMPLITUDES
+            amplitude = low + (high - low) * (marks / (RAMP_S * audio.rate) % 1.0)
+            pair = np.column_stack((np.cos(phase) * amplitude, np.sin(phase) * amplitude))
             tones: Samples = np.resize(np.arange(audio.channels) % 2, audio.channels)
             return np.ascontiguousarray(pair[:, tones], np.float32)
         # Never 0, which is silence.
@@ -179,6 +174,18 @@ class SimSource:
         phase: NDArray[np.float64] = np.arctan2(right, left) / (2 * math.pi) * self.period_frames - self._salt
         return phase
 
+    def ramp_position(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the same roughly, modulo `RAMP_S`: to a few ms."""
+        low, high = AMPLITUDES
+        share: NDArray[np.float64] = (np.hypot(left, right) - low) / (high - low)
+        return share * RAMP_S * self.format.rate - self._salt
+
+    def gap_frames(self, begin: int, end: int) -> int:
+        """Return how many media frames from `begin` on and before `end` the source has left out."""
+        placed = sum(max(0, min(end, until) - max(begin, first)) for first, until, _ in self._pieces)
+        ends = min(end, self._pieces[-1][1]) if self._pieces else begin
+        return max(0, ends - begin - placed)
+
     @property
     def period_frames(self) -> float:
         """The frames after which positions repeat, in a float format."""
@@ -199,7 +206,7 @@ class ExactSink:
     repeated_frames: int = 0
     skipped_frames: int = 0
     overrun_frames: int = 0
-    """Frames that the timeline leaves out."""
+    """Frames that the timeline leaves out; silence is none, since who was cut off may not have heard of the jump."""
     rejoined: bool = False
     """Whether the listener has just found the session again after it had lost it: it may then go on later on."""
     emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
@@ -212,162 +219,15 @@ class ExactSink:
             self.first_frame, self.first_at, self.next_frame = block.frame, at, block.frame
         while self.next_frame < block.frame and self.next_frame in self.source.cuts:
             self.next_frame = self.source.cuts[self.next_frame]
-        for end, begin in self.source.cuts.items():
-            self.overrun_frames += max(0, min(begin, block.frame + count) - max(end, block.frame))
         self.repeated_frames += max(0, self.next_frame - block.frame)
         self.skipped_frames += 0 if self.rejoined else max(0, block.frame - self.next_frame)
         self.rejoined = False
         right = (block.samples == self.source.samples(block.frame, count)).all(axis=1)
         silent = (block.samples == 0).all(axis=1)
+        for end, begin in self.source.cuts.items():
+            left_out = slice(max(end - block.frame, 0), max(begin - block.frame, 0))
+            self.overrun_frames += int((~silent[left_out]).sum())
         self.silent_frames += int(silent.sum())
         self.wrong_frames += int((~right & ~silent).sum())
         self.next_frame = block.frame + count
         self.emitted.append((block.frame, at))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DacSettings:
-    """A sound card: its crystal's error in ppm of true time, how long frames lie in it, how it calls and stamps."""
-
-    rate: int = 0
-    """Nominal frames per second; 0 for the stream's."""
-    skew_ppm: float = 0.0
-    latency_ns: int = 40 * NS_PER_MS
-    block_frames: int = 0
-    """Frames per callback; 0 for 10 ms of them."""
-    stamp_jitter_ns: int = 3 * NS_PER_US
-    callback_late_ns: int = 50 * NS_PER_US
-
-
-@dataclass(slots=True)
-class DacRecord:
-    """What left the converter: for the first frame of each block its true time and its first two samples."""
-
-    at: list[TrueNs] = field(default_factory=list)
-    left: list[float] = field(default_factory=list)
-    right: list[float] = field(default_factory=list)
-
-
-class SimDac:
-    """A sound card and what drives it: a ring, stamps, a fill every 20 ms, as the real device output has them.
-
-    The card's own thread goes on while its process is stalled, and plays silence when the ring is empty.
-    """
-
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        trace: Trace,
-        clock: SimClock,
-        settings: DacSettings,
-        config: Config,
-        rng: Random,
-    ) -> None:
-        self._scheduler = scheduler
-        self._trace = trace
-        self._clock = clock
-        self._settings = settings
-        self._render_ahead_ns = config.listener.render_ahead_ns
-        self._resync_ns = config.radio_sync.resync_ns
-        self._rng = rng
-        self._event: Event | None = None
-        self._opened_at = TrueNs(0)
-        self._frames = 0
-        self._rate = 0
-        self._block = 0
-        self._stamps: deque[tuple[DacFrame, LocalNs, LocalNs]] = deque(maxlen=1024)
-        self._underrun_seen = 0
-        self._fill_at = LocalNs(0)
-        self._ring = FrameRing(1, 1)
-        self._out = np.zeros((1, 1), np.float32)
-        self._dac: DacClock | None = None
-        self.playout: DevicePlayout | None = None
-        self.record = DacRecord()
-
-    def begin(self, audio: AudioFormat, stream: Stream) -> None:
-        """Play `stream`; the card is opened the first time, and again for another rate."""
-        rate = self._settings.rate or audio.rate
-        if self._dac is None or rate != self._rate:
-            self._open(rate)
-        assert self._dac is not None
-        self.playout = DevicePlayout(
-            stream.buffer,
-            stream.schedule,
-            self._dac,
-            DeviceFormat(rate=rate, channels=2),
-            resync_ns=self._resync_ns,
-            gain=1.0,
-        )
-        stream.attach(self.playout)
-
-    def fill(self, now: LocalNs) -> None:
-        """Take the stamps, and render until the ring holds what `render_ahead` asks for."""
-        dac = self._dac
-        if dac is None or now < self._fill_at:
-            return
-        self._fill_at = LocalNs(now + FILL_NS)
-        while self._stamps:
-            dac.stamp(*self._stamps.popleft(), self._settings.latency_ns)
-        ring, playout = self._ring, self.playout
-        if ring.underrun_frames != self._underrun_seen:
-            self._underrun_seen = ring.underrun_frames
-            if playout is not None and playout.cursor is not None:
-                playout.note_underrun()
-        block_frames = max(1, self._rate * BLOCK_NS // NS_PER_S)
-        while ring.readable() + block_frames <= self._ahead_frames():
-            first = DacFrame(ring.written_frame + ring.underrun_frames)
-            silence = np.zeros((block_frames, 2), np.float32)
-            ring.write(silence if playout is None else playout.render(first, block_frames))
-        if playout is not None and dac.fit() is not None:
-            first = DacFrame(ring.written_frame + ring.underrun_frames)
-            playout.lead_ns = max(0, dac.local_from_dac(first) - now)
-
-    def next_timeout(self, now: LocalNs) -> LocalNs:
-        """Return when to fill again."""
-        return LocalNs(now + FILL_NS) if self._dac is None else self._fill_at
-
-    def close(self) -> None:
-        """Stop the card."""
-        if self._event is not None:
-            self._event.cancel()
-
-    def _open(self, rate: int) -> None:
-        self.close()
-        self._rate = rate
-        self._block = self._settings.block_frames or max(1, rate // 100)
-        self._dac = DacClock(rate)
-        self._ring = FrameRing(rate * 2, 2)
-        self._ring.write(np.zeros((self._ahead_frames(), 2), np.float32))
-        self._out = np.zeros((self._block, 2), np.float32)
-        self._frames = 0
-        self._underrun_seen = 0
-        self._stamps.clear()
-        self._opened_at = TrueNs(self._scheduler.now + self._settings.latency_ns)
-        self._schedule_callback()
-
-    def _ahead_frames(self) -> int:
-        begun = self.playout is not None and self.playout.begun
-        ahead_ns = self._render_ahead_ns if begun else min(self._render_ahead_ns, SILENCE_NS)
-        return self._rate * ahead_ns // NS_PER_S
-
-    def _sounds_at(self, frame: int) -> TrueNs:
-        rate = self._rate * (1 + self._settings.skew_ppm * 1e-6)
-        return TrueNs(self._opened_at + round(frame * NS_PER_S / rate))
-
-    def _schedule_callback(self) -> None:
-        late_ns = round(self._rng.expovariate(1.0) * self._settings.callback_late_ns)
-        at = TrueNs(self._sounds_at(self._frames) - self._settings.latency_ns + late_ns)
-        self._event = self._scheduler.at(at, self._callback)
-
-    def _callback(self) -> None:
-        sounds_at = self._sounds_at(self._frames)
-        entered_at = self._clock.local(self._scheduler.now)
-        jitter_ns = round(self._rng.gauss(0.0, self._settings.stamp_jitter_ns))
-        self._stamps.append((DacFrame(self._frames), LocalNs(self._clock.local(sounds_at) + jitter_ns), entered_at))
-        self._ring.read_into(self._out)
-        self._trace.note(sounds_at, "sounds", self._out.tobytes())
-        self._frames += self._block
-        self.record.at.append(sounds_at)
-        self.record.left.append(float(self._out[0, 0]))
-        self.record.right.append(float(self._out[0, 1]))
-        self._schedule_callback()

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from radiosync.sim.devices import AMPLITUDE, DacRecord
+from radiosync.sim.card import DacRecord
+from radiosync.sim.devices import AMPLITUDES, RAMP_S
 from radiosync.sim.nodes import HostNode
 from radiosync.units import NS_PER_S
 
-QUIET = AMPLITUDE / 2  # below this amplitude, silence or a fade, no position is read
+QUIET = 0.7 * AMPLITUDES[0]  # below this amplitude, silence or a fade, no position is read
+
+
+FADE_BLOCKS = 7  # a fade is shorter than half of that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ class Heard:
 def heard(record: DacRecord, host: HostNode) -> Heard:
     """Return when each block that can be read sounded, against when `host` meant it to.
 
-    Lateness is known modulo the tone's period, within ±50 ms.
+    Lateness is known within half the ramp of the source's amplitude: ±10 s.
     """
     at = np.array(record.at, dtype=np.int64)
     left, right = np.array(record.left), np.array(record.right)
@@ -44,8 +48,20 @@ def heard(record: DacRecord, host: HostNode) -> Heard:
     due -= np.array([frame - source.source_frame(frame) for frame in due.astype(np.int64).tolist()])
     period = source.period_frames
     behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2
+    ramp = RAMP_S * rate
+    roughly = (due - source.ramp_position(left, right) + ramp / 2) % ramp - ramp / 2
+    behind += _steady(np.round((roughly - behind) / period)) * period
     late_ns: NDArray[np.float64] = behind / rate * NS_PER_S
     return Heard(at=at, late_ns=late_ns)
+
+
+def _steady(periods: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of each with its neighbours: in a fade the amplitude says nothing of the place."""
+    if len(periods) < FADE_BLOCKS:
+        return np.zeros(len(periods))
+    padded = np.pad(periods, FADE_BLOCKS // 2, mode="edge")
+    steady: NDArray[np.float64] = np.median(np.lib.stride_tricks.sliding_window_view(padded, FADE_BLOCKS), axis=1)
+    return steady
 
 
 def apart_ns(one: Heard, other: Heard) -> NDArray[np.float64]:

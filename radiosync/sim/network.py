@@ -10,6 +10,7 @@ of all others as it was.
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 
@@ -18,6 +19,8 @@ from radiosync.sim.trace import Trace
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 Address = tuple[str, int]
+Tap = Callable[[bytes, Address, Address], None]
+"""Is told data, source and target of a datagram."""
 
 RECEIVE_DATAGRAMS_MAX = 92  # what Linux's smallest default receive buffer (208 KiB) holds of 1200-byte datagrams
 EPHEMERAL_PORT_MIN = 49_152
@@ -48,6 +51,17 @@ class LinkSettings:
     """Of a bottleneck; 0 for none."""
     queue_max: int = 1000
     """Datagrams on their way at a time; more are dropped."""
+    hold_every_ns: int = 0
+    """The mean time between pauses of a queue, in which it keeps all that comes; 0 for none."""
+    hold_ns: int = 20 * NS_PER_MS
+    """How long one lasts, in the mean: a sleeping radio, a channel that others use."""
+    truncate: float = 0.0
+    """The share that loses its end."""
+    flip: float = 0.0
+    """The share of which some bits are turned over."""
+    replay: float = 0.0
+    """The share that comes again, up to `replay_ns` later."""
+    replay_ns: int = 10 * NS_PER_S
     outages_ns: tuple[tuple[int, int], ...] = ()
     """Intervals, from and until, in which nothing passes."""
     multicast_outages_ns: tuple[tuple[int, int], ...] = ()
@@ -68,7 +82,24 @@ class LinkCounters:
     overflowed: int = 0
     duplicated: int = 0
     reordered: int = 0
+    mangled: int = 0
+    replayed: int = 0
     queue_peak: int = 0
+
+
+def is_group(address: Address) -> bool:
+    """Say whether `address` is a group's (RFC 1112: class D)."""
+    return address[0].partition(".")[0].isdigit() and 224 <= int(address[0].partition(".")[0]) < 240
+
+
+def healed(settings: LinkSettings) -> LinkSettings:
+    """Return `settings` without anything that goes wrong."""
+    return LinkSettings(
+        delay_ns=settings.delay_ns,
+        jitter_ns=settings.jitter_ns,
+        bits_per_s=settings.bits_per_s,
+        queue_max=settings.queue_max,
+    )
 
 
 class Direction:
@@ -80,6 +111,7 @@ class Direction:
         self._rng = rng
         self._in_burst = True
         self._burst_until = 0
+        self._hold = (0, 0)  # the latest pause: from, until
         self._last_at = 0
         self._free_at = 0
         self._on_way: list[int] = []
@@ -104,6 +136,8 @@ class Direction:
             bits_per_s = bits_per_s or settings.bits_per_s
             if bits_per_s:
                 out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // bits_per_s
+            if settings.hold_every_ns:
+                out_at = self._released_at(out_at)
             out_at += settings.delay_ns
             rough = any(begin <= at < end for begin, end in settings.rough_ns)
             if jitter_ns := settings.rough_jitter_ns if rough else settings.jitter_ns:
@@ -118,7 +152,32 @@ class Direction:
             heappush(self._on_way, out_at)
             counters.queue_peak = max(counters.queue_peak, len(self._on_way))
             arrivals.append(TrueNs(out_at))
+        if settings.replay and rng.random() < settings.replay:
+            counters.replayed += 1
+            arrivals.append(TrueNs(at + settings.delay_ns + rng.randrange(settings.replay_ns)))
         return arrivals
+
+    def mangle(self, data: bytes) -> bytes:
+        """Return what is left of a datagram."""
+        settings, rng = self.settings, self._rng
+        if settings.truncate and rng.random() < settings.truncate:
+            self.counters.mangled += 1
+            data = data[: rng.randrange(len(data) + 1)]
+        if settings.flip and data and rng.random() < settings.flip:
+            self.counters.mangled += 1
+            turned = bytearray(data)
+            for _ in range(rng.randint(1, 4)):
+                turned[rng.randrange(len(turned))] ^= 1 << rng.randrange(8)
+            data = bytes(turned)
+        return data
+
+    def _released_at(self, at: int) -> int:
+        """Return when what comes at `at` leaves a queue that pauses now and then."""
+        settings = self.settings
+        while self._hold[1] <= at:
+            begin = self._hold[1] + 1 + round(self._rng.expovariate(1.0) * settings.hold_every_ns)
+            self._hold = begin, begin + 1 + round(self._rng.expovariate(1.0) * settings.hold_ns)
+        return self._hold[1] if self._hold[0] <= at else at
 
     def _is_lost(self, at: TrueNs, multicast: bool) -> bool:
         settings, rng = self.settings, self._rng
@@ -194,7 +253,12 @@ class Network:
         self._links: dict[str, Link] = {}
         self._ports: dict[Address, Port] = {}
         self._members: dict[Address, list[Port]] = {}
+        self._renamed: dict[str, str] = {}
         self._next_port = EPHEMERAL_PORT_MIN
+        self.taps: list[Tap] = []
+        """Who hears everything as it is sent ..."""
+        self.arrivals: list[Tap] = []
+        """... and as it is delivered."""
         self.delivered = 0
         self.unreachable = 0
 
@@ -204,10 +268,21 @@ class Network:
 
     def link(self, ip: str) -> Link:
         """Return the link of a node."""
-        return self._links[ip]
+        return self._links[self.address_of(ip)]
+
+    def address_of(self, ip: str) -> str:
+        """Return the address that the node has now that was first at `ip`."""
+        return self._renamed.get(ip, ip)
+
+    def heal(self) -> None:
+        """Let nothing go wrong on any link from now on."""
+        for link in self._links.values():
+            for direction in (link.up, link.down):
+                direction.settings = healed(direction.settings)
 
     def open(self, ip: str, port: int, wake: Callable[[], None], group: str | None = None) -> Port:
         """Open a port at `ip`, 0 for any, or join `group` there; `wake` is called when something arrives."""
+        ip = self.address_of(ip)
         if port == 0:
             port, self._next_port = self._next_port, self._next_port + 1
         if group is not None:
@@ -233,14 +308,32 @@ class Network:
             for member in members:
                 member.forgotten |= member.address[0] == ip
 
+    def readdress(self, old: str, new: str) -> None:
+        """Give the node that was first at `old` the address `new`: what is on its way to another one is lost."""
+        first, old = old, self.address_of(old)
+        self._renamed[first] = new
+        self._links[new] = self._links.pop(old)
+        for address, port in list(self._ports.items()):
+            if address[0] == old:
+                port.address = (new, address[1])
+                self._ports[port.address] = self._ports.pop(address)
+        for members in self._members.values():
+            for member in members:
+                if member.address[0] == old:
+                    member.address = (new, member.address[1])
+
     def send(self, data: bytes, source: Address, to: Address) -> None:
         """Send a datagram to a port, or once to every member of a group."""
+        for tap in self.taps:
+            tap(data, source, to)
         now, multicast = self._scheduler.now, to in self._members
         members = None
         if multicast:
             members = [m for m in self._members[to] if m.address[0] != source[0] and not m.forgotten]
-        for passed_at in self._links[source[0]].up.transit(len(data), now, multicast=multicast):
-            self._scheduler.at(passed_at, lambda: self._fan_out(data, source, to, members))
+        up = self._links[source[0]].up
+        for passed_at in up.transit(len(data), now, multicast=multicast):
+            left = up.mangle(data)
+            self._scheduler.at(passed_at, partial(self._fan_out, left, source, to, members))
 
     def _fan_out(self, data: bytes, source: Address, to: Address, members: list[Port] | None) -> None:
         """Pass on what has come through the sender's link now: receivers' links are entered in this order."""
@@ -256,7 +349,8 @@ class Network:
             self.unreachable += 1
             return
         for arrives_at in link.down.transit(len(data), self._scheduler.now, multicast=isinstance(to, Port)):
-            self._scheduler.at(arrives_at, lambda: self._arrive(data, source, to))
+            left = link.down.mangle(data)
+            self._scheduler.at(arrives_at, partial(self._arrive, left, source, to))
 
     def _arrive(self, data: bytes, source: Address, to: Port | Address) -> None:
         # A port is looked up on arrival: its node may have gone, or come back, meanwhile.
@@ -266,5 +360,7 @@ class Network:
             self.unreachable += 1
             return
         self.delivered += 1
+        for tap in self.arrivals:
+            tap(data, source, port.address)
         self._trace.note(now, f"{source[0]}:{source[1]} > {port.address[0]}:{port.address[1]}", data)
         port.deliver(data, source, now)

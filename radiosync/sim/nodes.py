@@ -21,8 +21,9 @@ from radiosync.listener.events import HostFound, ListenerEvent
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.session import ListenerSession
 from radiosync.listener.stream import Stream
+from radiosync.sim.card import SimDac
 from radiosync.sim.clocks import SimClock
-from radiosync.sim.devices import ExactSink, SimDac, SimSource
+from radiosync.sim.devices import ExactSink, SimSource
 from radiosync.sim.network import Address, Network
 from radiosync.sim.process import LATE_NS, Process
 from radiosync.sim.scheduler import Scheduler, TrueNs
@@ -285,6 +286,16 @@ class ListenerNode:
         if not self.stopped and (leave := self.session.leave()) is not None:
             self._control.send(leave.data, self._anyone if leave.to is None else leave.to)
         self.kill()
+
+    @property
+    def control_address(self) -> Address:
+        """Where it sends from."""
+        return self._control.address
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has played a session to its end."""
+        return any(stream.ended for stream in self.streams)
 
     @property
     def dropped(self) -> int:

@@ -7,7 +7,7 @@ what a session reported; "violation" is what was found wrong.  Times are true se
 from collections.abc import Callable
 from typing import Any
 
-from radiosync.sim.devices import DacRecord
+from radiosync.sim.card import DacRecord
 from radiosync.sim.measure import heard
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.world import World

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from radiosync.sim.cast import Cast
-from radiosync.sim.check import JUDGES
+from radiosync.sim.checkers import Checks
 from radiosync.sim.recorder import Recorder, Write
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
@@ -38,6 +38,9 @@ def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
         cast.add(group)
     for fault in scenario.faults:
         cast.plan(fault)
+    for villain in scenario.villains:
+        cast.invite(villain)
+    cast.heal()
     for order in scenario.orders:
         cast.obey(order)
     return world
@@ -67,7 +70,9 @@ def run_scenario(
     if write is not None:
         write({"kind": "run", "title": scenario.title, "seed": seed})
         world.watch(Recorder(world, write).look)
-    violations = tuple(_run(world, scenario, progress))
+    checks = Checks(world, scenario)
+    world.watch(checks.look)
+    violations = tuple(_run(world, checks, end_ns(scenario), progress))
     for violation in violations:
         if write is not None:
             write({"kind": "violation", "violation": violation})
@@ -81,9 +86,8 @@ def run_scenario(
     )
 
 
-def _run(world: World, scenario: Scenario, progress: Progress | None) -> list[str]:
+def _run(world: World, checks: Checks, until: int, progress: Progress | None) -> list[str]:
     """Let a world run to its end, and return what is wrong with it."""
-    until = end_ns(scenario)
     try:
         while world.now < until:
             world.run(min(world.now + STEP_NS, until))
@@ -92,4 +96,4 @@ def _run(world: World, scenario: Scenario, progress: Progress | None) -> list[st
     except Exception as error:  # whatever it is, it has to be told with the seed
         where = traceback.extract_tb(error.__traceback__)[-1]
         return [f"{where.filename}:{where.lineno} raised {type(error).__name__}: {error}"]
-    return [violation for judge in JUDGES for violation in judge(world, scenario)]
+    return list(checks.complaints())

@@ -15,10 +15,17 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import Config
 from radiosync.errors import ConfigError
 from radiosync.host.commands import Command
+from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
 
+VILLAINS = (
+    "greedy",  # asks for everything, all the time
+    "liar",  # reports what can't be
+    "deaf",  # comes, shows its cookie, and is never heard of again; as often as it can
+    "parrot",  # sends again what it has heard, from its own address
+    "forger",  # sends what it has heard with some bits turned over, and noise
+)
 UNLIMITED = "any"  # in a file, of a limit that is not checked
 FAULTS = (
     "outage",  # of the listeners' links, both ways
@@ -31,6 +38,16 @@ FAULTS = (
     "stall",  # the listeners' loops stop
     "host_stall",
     "host_return",  # killed without a word, and back after `for_s` to go on where it was
+    "suspend",  # the listeners' machines: clock, card and loop stand still
+    "host_suspend",
+    "clock_step",  # the listeners' clocks jump ahead by `ms`
+    "host_clock_step",
+    "slew",  # the listeners' clocks run `ppm` faster
+    "host_slew",
+    "unplug",  # the listeners' sound cards
+    "card_delay",  # what they play sounds `ms` later from now on
+    "address_change",  # the listeners have another address from now on
+    "leave",  # the listeners say good-bye, and come back
     "host_restart",  # killed without a word, and started anew with the same music after `for_s`
     "listener_restart",
 )
@@ -104,10 +121,26 @@ class Fault:
     for_s: float = 0.0
     listeners: tuple[str, ...] = ()
     kbps: float = 0.0
+    ms: float = 0.0
+    ppm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:
             raise ConfigError(f'unknown fault "{self.kind}"; there are {", ".join(FAULTS)}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Villain:
+    """Somebody on the network who means no good, from `at_s` for `for_s`: see `radiosync.sim.villains`."""
+
+    kind: str
+    at_s: float
+    for_s: float
+    rate_per_s: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in VILLAINS:
+            raise ConfigError(f'unknown villain "{self.kind}"; there are {", ".join(VILLAINS)}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +179,10 @@ class Limits:
     """Between the instant an exact sink is given a frame, and that frame's true play-at; stalls left out."""
     settle_s: float = 20.0
     """After a listener's start, until what follows holds."""
+    converge_s_max: float = 10.0
+    """From `calm_from_s` until everybody plays, nothing is missing any more, and the next limit holds."""
+    calm_error_ns_max: int | None = None
+    """Between the instant a frame is emitted and its true play-at, without exception."""
     sync_error_ns_p99_max: int | None = None
     """Between the instant a frame leaves a sound card, and its true play-at."""
     apart_ns_p99_max: int | None = None
@@ -167,8 +204,11 @@ class Scenario:
     host: Host = field(default_factory=Host)
     faults: tuple[Fault, ...] = ()
     orders: tuple[Order, ...] = ()
+    villains: tuple[Villain, ...] = ()
     limits: Limits = field(default_factory=Limits)
     config: Mapping[str, object] = field(default_factory=dict)
+    calm_from_s: float | None = None
+    """From when on nothing goes wrong any more on any link; all has to be well `limits.converge_s_max` later."""
     extra_s: float = 6.0
     """How long to go on after the last frame, as if nobody had been waited for and nothing ordered."""
 
@@ -221,7 +261,7 @@ _NESTED: dict[str, type[Any]] = {
     "down": LinkSettings,
     "dac": DacSettings,
 }
-_LISTS: dict[str, type[Any]] = {"listeners": Listeners, "faults": Fault, "orders": Order}
+_LISTS: dict[str, type[Any]] = {"listeners": Listeners, "faults": Fault, "orders": Order, "villains": Villain}
 _Built = TypeVar("_Built")
 
 

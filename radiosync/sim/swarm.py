@@ -1,77 +1,178 @@
 """A party drawn from a seed: physics and faults at random, for finding what nobody thought of.
 
-What must hold always is checked: the right frames, once and in order, bounded queues, loops that don't spin, and that
-everybody who is there at the end has played to the end.
+Every run has two halves.  In the first anything may fail, and what must hold always is checked: the right frames, once
+and in order, bounded queues, honest clocks, no exception.  In the second nothing fails any more, and everybody has to
+be well within seconds: playing, in time, with nothing missing to the end.
+
+What kinds of trouble there are is drawn first, and only then how much of each: a run with everything at once rarely
+shows anything (A. Groce et al., "Swarm testing", ISSTA 2012).
 """
 
+from dataclasses import replace
 from random import Random
 
+from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacSettings
 from radiosync.sim.network import LinkSettings
-from radiosync.sim.scenario import Fault, Limits, Listeners, Scenario, Stream
+from radiosync.sim.scenario import Fault, Host, Limits, Listeners, Order, Scenario, Stream, Villain
 from radiosync.units import NS_PER_MS, NS_PER_S
 
-CALM_S = 5.0  # at the beginning and at the end, so that everybody has come and can recover
-OVERFLOWS_MAX = 500  # after a stall a receive buffer's worth comes at once
+CALM_S = 5.0  # at the beginning, so that everybody has come
+CONVERGE_S = 10.0  # from the last fault on, until all has to be well
+WELL_S = 3.0  # of music after that
+OVERFLOWS_MAX = 5000  # after a stall a receive buffer's worth comes at once
+ERROR_NS = 500_000  # of loops that wake up late and stamps that are taken late ...
+ERROR_JITTERS = 3  # ... and of the network's jitter
+
+TROUBLES = ("loss", "bursts", "disorder", "mangling", "holds", "asymmetry", "clocks", "cards", "stalls", "comings")
 
 
 def draw(seed: int) -> Scenario:
     """Return the scenario of `seed`."""
     rng = Random(f"swarm/{seed}")
-    seconds = rng.uniform(15.0, 30.0)
-    dacs = rng.random() < 0.25
-    groups = tuple(_listeners(rng, number, seconds, dacs=dacs) for number in range(rng.randint(1, 4)))
+    troubles = {trouble for trouble in TROUBLES if rng.random() < 0.4}
+    dacs = rng.random() < 0.35
+    faults_s = rng.uniform(8.0, 20.0)
+    seconds = faults_s + CONVERGE_S + WELL_S
+    groups = tuple(_listeners(rng, n, faults_s, troubles, dacs=dacs) for n in range(rng.randint(1, 3)))
     buffer_s = rng.choice((0.5, 1.0, 3.0, 10.0, 45.0))
     names = [group.name for group in groups]
+    faults = tuple(_fault(rng, names, faults_s, troubles, dacs=dacs) for _ in range(rng.randint(0, 4)))
+    orders, villains = _orders(rng, faults_s, seconds), _villains(rng, faults_s)
+    jumps = any(order.kind in {"next", "prev", "seek"} for order in orders)
     return Scenario(
         title=f"swarm {seed}",
         stream=Stream(
-            channels=2 if dacs else 1, sample="f32" if dacs else "s32", songs_s=(seconds / 3, 2 * seconds / 3)
+            channels=2 if dacs else 1,
+            sample="f32" if dacs else "s32",
+            songs_s=(seconds / 3, 2 * seconds / 3) if not jumps else (seconds / 2,) * 3,
+            live=not jumps and buffer_s < 5.0 and rng.random() < 0.2,  # it begins that much later
         ),
+        host=Host(clock=ClockSettings(skew_ppm=rng.choice((0.0, -40.0, 60.0)))),
         listeners=groups,
-        faults=tuple(_fault(rng, names, seconds) for _ in range(rng.randint(0, 3))),
+        faults=tuple(fault for fault in faults if fault is not None),
+        orders=orders,
+        villains=villains,
+        calm_from_s=faults_s,
         config={
             "host.codec": "pcm",
+            "radio_sync.adaptive_quality": False,  # what is played in a lower quality can't be compared
             "radio_sync.buffer_duration": buffer_s,
-            "radio_sync.chunk_duration": rng.choice((0.02, 0.1, 0.5)) if buffer_s > 1.5 else 0.02,
+            # Twenty milliseconds of 45 seconds would be thousands of chunks, and a run of minutes.
+            "radio_sync.chunk_duration": rng.choice((0.1, 0.5) if buffer_s > 5.0 else (0.02, 0.02, 0.1)),
         },
-        limits=Limits(complete=True, silent_frames_max=None, past_end_s_max=6.0, overflows_max=OVERFLOWS_MAX),
+        limits=Limits(
+            complete=not jumps,
+            silent_frames_max=None,
+            past_end_s_max=6.0,
+            overflows_max=OVERFLOWS_MAX,
+            converge_s_max=CONVERGE_S,
+            calm_error_ns_max=_error_ns(groups, troubles, dacs=dacs),
+        ),
+        extra_s=8.0,
     )
 
 
-def _listeners(rng: Random, number: int, seconds: float, *, dacs: bool) -> Listeners:
-    latency_ns = round(rng.uniform(5, 150) * NS_PER_MS)
+def _error_ns(groups: tuple[Listeners, ...], troubles: set[str], *, dacs: bool) -> int | None:
+    """Return how far from its play-at a frame may be once all is well: what no filter can know, and a little."""
+    if "cards" in troubles and dacs:
+        return None  # what lies about its times is as far off as it lies
+    links = [(group.up, group.down) for group in groups]
+    asymmetry_ns = max(abs(up.delay_ns - down.delay_ns) for up, down in links) // 2
+    jitter_ns = max(up.jitter_ns + down.jitter_ns for up, down in links)
+    return ERROR_NS + asymmetry_ns + ERROR_JITTERS * jitter_ns
+
+
+def _listeners(rng: Random, number: int, seconds: float, troubles: set[str], *, dacs: bool) -> Listeners:
+    up, down = _link(rng, troubles), _link(rng, troubles)
+    if "asymmetry" not in troubles:
+        down = replace(down, delay_ns=up.delay_ns, jitter_ns=up.jitter_ns)
+    card = None
+    if dacs:
+        card = DacSettings(
+            latency_ns=round(rng.uniform(5, 150) * NS_PER_MS),
+            stamps=rng.choice(("true", "zero", "copied", "late", "wild")) if "cards" in troubles else "true",
+            callback_late_ns=rng.choice((50_000, 500_000)) if "cards" in troubles else 50_000,
+        )
     return Listeners(
         name=f"group{number}",
         count=rng.randint(1, 2),
-        start_s=rng.choice((0.0, rng.uniform(0.0, seconds - CALM_S))),
+        start_s=rng.choice((0.0, 0.0, rng.uniform(0.0, seconds))) if "comings" in troubles else 0.0,
         clock=ClockSettings(wander_ppm=rng.choice((0.0, 0.01))),
         clock_ppm_spread=100.0,
         kernel_stamps=rng.random() < 0.7,
-        up=_link(rng),
-        down=_link(rng),
-        dac=DacSettings(latency_ns=latency_ns) if dacs else None,
-        dac_ppm_spread=100.0,
+        up=up,
+        down=down,
+        dac=card,
+        dac_ppm_spread=200.0,
     )
 
 
-def _link(rng: Random) -> LinkSettings:
-    return LinkSettings(
-        loss=rng.choice((0.0, 0.01, 0.1)),
-        multicast_loss=rng.choice((0.0, 0.0, 0.1)),
-        delay_ns=rng.choice((50_000, 500_000, 3_000_000)),
-        jitter_ns=rng.choice((0, 20_000, 2_000_000)),
-        duplicate=rng.choice((0.0, 0.02, 0.2)),
-        reorder=rng.choice((0.0, 0.02, 0.2)),
-        reorder_ns=round(rng.uniform(1, 50) * NS_PER_MS),
-        burst_every_ns=rng.choice((0, 0, 2 * NS_PER_S)),
-        burst_ns=round(rng.choice((20, 300)) * NS_PER_MS),
+def _link(rng: Random, troubles: set[str]) -> LinkSettings:
+    link = LinkSettings(
+        delay_ns=rng.choice((50_000, 500_000, 3_000_000)), jitter_ns=rng.choice((0, 20_000, 200_000, 2_000_000))
+    )
+    if "loss" in troubles:
+        link = replace(link, loss=rng.choice((0.01, 0.1)), multicast_loss=rng.choice((0.0, 0.1, 0.3)))
+    if "bursts" in troubles:
+        link = replace(link, burst_every_ns=2 * NS_PER_S, burst_ns=round(rng.choice((20, 300)) * NS_PER_MS))
+    if "disorder" in troubles:
+        link = replace(
+            link,
+            duplicate=rng.choice((0.02, 0.2)),
+            reorder=rng.choice((0.02, 0.2)),
+            reorder_ns=round(rng.uniform(1, 50) * NS_PER_MS),
+            replay=rng.choice((0.0, 0.02)),
+        )
+    if "mangling" in troubles:
+        link = replace(link, truncate=rng.choice((0.0, 0.02)), flip=rng.choice((0.01, 0.05)))
+    if "holds" in troubles:
+        link = replace(
+            link, hold_every_ns=round(rng.choice((100, 1000)) * NS_PER_MS), hold_ns=rng.choice((20, 200)) * NS_PER_MS
+        )
+    return link
+
+
+def _fault(rng: Random, names: list[str], seconds: float, troubles: set[str], *, dacs: bool) -> Fault:
+    kinds = ["outage", "outage_up", "outage_down"]
+    if "stalls" in troubles:
+        kinds += ["stall", "host_stall", "suspend"]
+    if "comings" in troubles:
+        kinds += ["listener_restart", "leave", "address_change", "no_multicast", "membership_lost"]
+    if "clocks" in troubles:
+        kinds += ["clock_step", "slew", "host_clock_step", "suspend"]
+    if "cards" in troubles and dacs:
+        kinds += ["unplug", "card_delay"]
+    for_s = rng.choice((rng.uniform(0.001, 0.3), rng.uniform(0.3, 4.0), rng.uniform(4.0, 12.0)))
+    for_s = min(for_s, seconds - CALM_S)
+    at_s = rng.uniform(CALM_S, max(CALM_S, seconds - for_s))
+    return Fault(
+        kind=rng.choice(kinds),
+        at_s=at_s,
+        for_s=for_s,
+        listeners=tuple(rng.sample(names, rng.randint(1, len(names)))),
+        ms=rng.choice((1.0, 20.0, 3000.0)),
+        ppm=rng.choice((50.0, -500.0, 500.0)),
     )
 
 
-def _fault(rng: Random, names: list[str], seconds: float) -> Fault:
-    kind = rng.choice(("outage", "outage_up", "outage_down", "stall", "host_stall", "listener_restart"))
-    for_s = rng.uniform(0.001, 4.0)
-    at_s = rng.uniform(CALM_S, max(CALM_S, seconds - CALM_S - for_s))
-    return Fault(kind=kind, at_s=at_s, for_s=for_s, listeners=tuple(rng.sample(names, rng.randint(1, len(names)))))
+def _orders(rng: Random, faults_s: float, seconds: float) -> tuple[Order, ...]:
+    """Draw what somebody does meanwhile; whatever was paused goes on."""
+    if rng.random() < 0.6:
+        return ()
+    orders = []
+    for _ in range(rng.randint(1, 4)):
+        kind = rng.choice(("pause", "resume", "next", "prev", "seek", "resync"))
+        orders.append(Order(kind=kind, at_s=rng.uniform(2.0, faults_s), seconds=rng.uniform(0.0, seconds / 4)))
+    return (*orders, Order(kind="resume", at_s=faults_s))
+
+
+def _villains(rng: Random, faults_s: float) -> tuple[Villain, ...]:
+    if rng.random() < 0.7:
+        return ()
+    kinds = ("greedy", "liar", "deaf", "parrot", "forger")
+    rates = (5.0, 100.0)
+    return tuple(
+        Villain(kind=rng.choice(kinds), at_s=rng.uniform(0, 3), for_s=faults_s - 3.0, rate_per_s=rng.choice(rates))
+        for _ in range(rng.randint(1, 2))
+    )

@@ -10,8 +10,9 @@ from random import Random
 
 from radiosync.audio.format import AudioFormat
 from radiosync.config import Config
+from radiosync.sim.card import DacSettings, SimDac
 from radiosync.sim.clocks import ClockSettings, SimClock
-from radiosync.sim.devices import DacSettings, SimDac, SimSource
+from radiosync.sim.devices import SimSource
 from radiosync.sim.network import Direction, LinkSettings, Network
 from radiosync.sim.nodes import HostNode, ListenerNode, Machine
 from radiosync.sim.scheduler import Scheduler, TrueNs
@@ -45,6 +46,8 @@ class World:
         self.network = Network(self.scheduler, self.trace)
         self.hosts: list[HostNode] = []
         self.listeners: list[ListenerNode] = []
+        self.disturbed: dict[str, int] = {}
+        """When each machine's clock was last set or stood still, by name."""
         self._machines = 0
         self._watchers: list[Callable[[], None]] = []
 

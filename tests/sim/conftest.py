@@ -27,7 +27,9 @@ def make_scenario():
         listeners=None,
         stream=None,
         orders=(),
+        villains=(),
         extra_s=6.0,
+        calm_from_s=None,
         **limits,
     ):
         link = link or LinkSettings()
@@ -40,7 +42,9 @@ def make_scenario():
             listeners=listeners,
             faults=faults,
             orders=orders,
+            villains=villains,
             extra_s=extra_s,
+            calm_from_s=calm_from_s,
             config={"host.codec": "pcm", **(config or {})},
             limits=Limits(**{"complete": True, "exact_error_ns_p99_max": 1_000_000, **limits}),
         )

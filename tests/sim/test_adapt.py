@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from radiosync.host.events import BufferChanged
-from radiosync.sim.devices import DacSettings
+from radiosync.sim.card import DacSettings
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream

@@ -41,3 +41,25 @@ def test_a_clock_that_wanders_does_not_depend_on_when_it_is_read():
     for t in range(0, 60 * NS, NS // 7):
         often.reading(t)
     assert often.reading(60 * NS) == once.reading(60 * NS)
+
+
+def test_a_clock_that_jumps_ahead_is_slewed_and_stands_still_keeps_its_inverse():
+    clock = SimClock(ClockSettings(skew_ppm=30.0), Random(1))
+    at = [n * NS for n in range(60)]
+    clock.adjust(10 * NS, ahead_ns=5 * NS)
+    clock.adjust(20 * NS, slew_ppm=500.0)
+    clock.adjust(30 * NS, slew_ppm=-500.0)
+    before = clock.reading(40 * NS)
+    clock.suspend(40 * NS, 50 * NS)
+    assert 5 * NS < clock.reading(10 * NS) - clock.reading(10 * NS - 1) <= 5 * NS + 2
+    assert clock.reading(30 * NS) - clock.reading(20 * NS) == 10 * NS + 10 * 530_000
+    assert clock.reading(50 * NS) - before == 10
+    assert clock.reading(60 * NS) - clock.reading(50 * NS) == 10 * NS + 10 * 30_000
+    for begin in at:
+        for ns in (begin, begin + 1, begin + 123_456_789):
+            reading = clock.reading(ns)
+            back = clock.true(reading)
+            assert back <= ns
+            assert clock.reading(back) >= reading
+            assert back == 0 or clock.reading(back - 1) < reading
+    assert clock.true(clock.reading(10 * NS) - NS) == 10 * NS, "what it jumped over is never shown"

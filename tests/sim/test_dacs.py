@@ -7,8 +7,9 @@ nothing that the program believes is asked.
 import numpy as np
 import pytest
 
+from radiosync.sim.card import DacRecord, DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacRecord, DacSettings, SimSource
+from radiosync.sim.devices import SimSource
 from radiosync.sim.measure import heard, percentile
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import run_scenario

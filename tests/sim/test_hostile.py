@@ -6,7 +6,7 @@ import pytest
 
 from radiosync.host.copies import COPIES_PER_IP_MAX
 from radiosync.host.events import CopyRefused, CopyServed
-from radiosync.sim.check import JUDGES
+from radiosync.sim.checkers.outcome import JUDGES
 from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Listeners, Stream
 from radiosync.sim.world import NodeSettings

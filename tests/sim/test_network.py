@@ -126,3 +126,43 @@ def test_what_arrives_at_a_closed_port_is_lost():
     scheduler.run(NS)
     assert network.unreachable == 3
     assert network.delivered == 0
+
+
+def test_a_queue_that_pauses_gives_out_all_at_once_and_in_order():
+    _, arrivals = pass_many(20_000, hold_every_ns=500_000_000, hold_ns=50_000_000, jitter_ns=0, delay_ns=0)
+    times = [t for each in arrivals for t in each]
+    assert times == sorted(times)
+    held = [t - n * 1_000_000 for n, t in enumerate(times)]
+    assert 0.05 < sum(h > 0 for h in held) / len(held) < 0.15
+    assert max(held) > 50_000_000
+    assert len(set(times)) < len(times) - 500
+
+
+def test_what_is_mangled_is_shorter_or_turned():
+    direction = Direction(LinkSettings(truncate=0.2, flip=0.2), Random(1))
+    data = bytes(range(200))
+    left = [direction.mangle(data) for _ in range(2000)]
+    assert 300 < sum(len(each) < 200 for each in left) < 500
+    assert 250 < sum(len(each) == 200 and each != data for each in left) < 450
+    assert Direction(LinkSettings(), Random(1)).mangle(data) is data
+
+
+def test_what_is_replayed_comes_again_much_later():
+    direction, arrivals = pass_many(5000, replay=0.1, replay_ns=3 * NS)
+    again = [each[1] - each[0] for each in arrivals if len(each) == 2]
+    assert 400 < len(again) == direction.counters.replayed < 600
+    assert max(again) > 2 * NS
+
+
+def test_who_has_another_address_is_reached_there_and_nowhere_else():
+    scheduler, network = make_network()
+    here, there = (network.open(f"10.0.0.{n}", 1000, lambda: None) for n in (1, 2))
+    network.readdress("10.0.0.2", "10.1.0.1")
+    here.send(b"old", ("10.0.0.2", 1000))
+    here.send(b"new", ("10.1.0.1", 1000))
+    scheduler.run(NS)
+    assert [data for data, *_ in there.receive()] == [b"new"]
+    there.send(b"from", here.address)
+    scheduler.run(2 * NS)
+    assert [source for _, source, _ in here.receive()] == [("10.1.0.1", 1000)]
+    assert network.open("10.0.0.2", 1001, lambda: None).address == ("10.1.0.1", 1001)

@@ -1,6 +1,6 @@
 """The sessions in virtual time: what listeners emit is the source, in spite of what happens to the network.
 
-Each run is judged by `radiosync.sim.check` against its scenario's limits; here is only what a scenario can't say.
+Each run is judged by `radiosync.sim.checkers` against its scenario's limits; here is only what a scenario can't say.
 """
 
 import pytest

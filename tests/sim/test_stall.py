@@ -4,7 +4,7 @@ import pytest
 
 from radiosync.host.events import GroupPaused, GroupResumed
 from radiosync.listener.events import MuteChanged
-from radiosync.sim.devices import DacSettings
+from radiosync.sim.card import DacSettings
 from radiosync.sim.measure import heard, percentile
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import run_scenario

@@ -1,0 +1,63 @@
+"""What a listener says of the host's clock is true: the bound always, and sigma on the average.
+
+The bound must hold at every instant.  Sigma is a standard deviation, of an error that goes on for a minute: of all
+looks at all listeners few may lie beyond three of them, the fewer the more minutes of listeners there are.  A constant
+asymmetry of the network is not in sigma, so that it is left out here, as the links have it.
+"""
+
+import math
+
+from radiosync.sim.checkers.base import Checker
+from radiosync.sim.nodes import HostNode, ListenerNode
+from radiosync.sim.scenario import Scenario
+from radiosync.sim.world import World
+
+ROUNDING_NS = 200.0  # clocks that wander do so within a second too, which no bound of an ageing crystal foresees
+SIGMAS = 3.0
+WITHIN_SHARE = 0.95  # of infinitely many: the delays of real networks are no Gaussian's
+LUCK_SHARE = 1.5  # of one minute of one listener; of more it goes with the square root
+WITHIN_SHARE_MIN = 0.5
+LOOKS_PER_MINUTE = 600
+
+
+class ClockChecker(Checker):
+    """Compares each listener's mapping with the truth."""
+
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        super().__init__(world, scenario)
+        self.looks = 0
+        self.within = 0
+        self._complained: set[str] = set()
+
+    def look(self) -> None:
+        """Compare the bounds, and count the sigmas."""
+        for node, host in self.following():
+            stream, name = node.session.stream, node.machine.name
+            mapping = None if stream is None else stream.clock.mapping()
+            if mapping is None or stream is None or self.unsettled(name, host.machine.name) or name in self._complained:
+                continue
+            now = node.machine.clock.local(self.world.now)
+            error_ns = mapping.host_from_local(now) - host.machine.clock.host(self.world.now)
+            bound_ns = mapping.bound_ns_at(now)
+            if abs(error_ns) > bound_ns + ROUNDING_NS:
+                self._complained.add(name)
+                self.complain(f"{name}: the clock is {error_ns} ns off, with a bound of {bound_ns:.0f}")
+            if stream.clock_ready(now):
+                self.looks += 1
+                self.within += abs(error_ns - self._asymmetry_ns(node, host)) <= SIGMAS * mapping.sigma_ns_at(now)
+
+    def finish(self) -> None:
+        """Judge sigma over everything."""
+        minutes = self.looks / LOOKS_PER_MINUTE
+        if minutes < 1.0:
+            return  # neighbours are nearly equal, so that this tells nothing
+        share = self.within / self.looks
+        if share < max(WITHIN_SHARE_MIN, WITHIN_SHARE - LUCK_SHARE / math.sqrt(minutes)):
+            self.complain(f"{share:.0%} of the clock's errors are within three of its sigmas")
+
+    def _asymmetry_ns(self, node: ListenerNode, host: HostNode) -> float:
+        network = self.world.network
+        mine, its = network.link(node.machine.ip), network.link(host.machine.ip)
+        up_ns = mine.up.settings.delay_ns + its.down.settings.delay_ns
+        down_ns = its.up.settings.delay_ns + mine.down.settings.delay_ns
+        return (up_ns - down_ns) / 2

@@ -1,0 +1,185 @@
+"""Each checker that watches a run complains when it should: a good run is spoilt in one place."""
+
+from dataclasses import replace
+
+import pytest
+
+from radiosync.sim.card import DacSettings
+from radiosync.sim.checkers import Checks
+from radiosync.sim.checkers.amplification import AmplificationChecker
+from radiosync.sim.checkers.clock import ClockChecker
+from radiosync.sim.checkers.liveness import LivenessChecker
+from radiosync.sim.checkers.positions import PositionChecker
+from radiosync.sim.checkers.queues import QueueChecker
+from radiosync.sim.checkers.requests import RequestChecker
+from radiosync.sim.checkers.steering import SteeringChecker
+from radiosync.sim.network import LinkSettings
+from radiosync.sim.run import build
+from radiosync.sim.scenario import Fault, Listeners, Stream
+from radiosync.units import NS_PER_MS, NS_PER_S
+from radiosync.wire.codec import encode
+from radiosync.wire.messages import Nack, NackEntry
+
+
+class Party:
+    """A world in the middle of its music, with all checkers watching."""
+
+    def __init__(self, scenario, until_s):
+        self.world = build(scenario, 1)
+        self.checks = Checks(self.world, scenario)
+        self.world.watch(self.checks.look)
+        self.run(until_s)
+        self.host, self.node = self.world.hosts[0], self.world.listeners[0]
+        assert not self.complaints()
+
+    def run(self, until_s):
+        self.world.run(round(until_s * NS_PER_S))
+
+    def of(self, kind):
+        return next(checker for checker in self.checks.checkers if isinstance(checker, kind))
+
+    def complaints(self, *kinds):
+        found = [checker for checker in self.checks.checkers if not kinds or isinstance(checker, kinds)]
+        return [complaint for checker in found for complaint in checker.complaints()]
+
+
+@pytest.fixture
+def party(make_scenario):
+    return Party(make_scenario(4.0, count=1), 2.0)
+
+
+@pytest.fixture
+def card_party(make_scenario):
+    listeners = (Listeners(name="room", dac=DacSettings()),)
+    stream = Stream(channels=2, sample="f32", songs_s=(5.0,))
+    return Party(make_scenario(listeners=listeners, stream=stream, calm_from_s=1.0, converge_s_max=1.5), 3.0)
+
+
+def test_a_clock_beyond_its_bound_is_seen(party):
+    clock = party.node.streams[0].clock
+    bound_ns = clock._mapping.bound_ns_at(party.node.machine.clock.local(party.world.now))
+    clock._mapping = replace(clock._mapping, host_at=clock._mapping.host_at + round(2 * bound_ns) + 1000)
+    party.checks.look()
+    (complaint,) = party.complaints()
+    assert "with a bound of" in complaint
+
+
+def test_a_sigma_that_promises_too_much_is_seen(party):
+    clock, checker = party.node.streams[0].clock, party.of(ClockChecker)
+    clock._mapping = replace(clock._mapping, sigma_ns=0.0, skew_sigma=0.0, bound_ns=1e6, skew_bound=0.0)
+    while checker.looks < 600:
+        checker.look()
+    checker.finish()
+    (complaint,) = party.complaints()
+    assert "within three of its sigmas" in complaint
+
+
+def test_a_queue_beyond_its_limit_is_seen(party):
+    party.node.streams[0].buffer.chunks_max = 0
+    party.of(QueueChecker).look()
+    (complaint,) = party.complaints()
+    assert "chunks buffered" in complaint
+
+
+def nack(party, seq):
+    stream = party.node.streams[0]
+    entry = NackEntry(seq=seq, run=1, bitmap=0)
+    return encode(Nack(session=stream.session, cookie=stream.cookie, listener_id=1, entries=(entry,)))
+
+
+def test_a_nack_for_what_is_due_already_is_seen(party):
+    control = party.node.streams[0].control_address
+    party.world.network.send(nack(party, 3), party.node.control_address, control)
+    assert not party.complaints(RequestChecker)
+    party.world.network.send(nack(party, 0), party.node.control_address, control)
+    (complaint,) = party.complaints(RequestChecker)
+    assert "asks for chunk 0" in complaint
+
+
+def test_too_many_nacks_are_seen(party):
+    for _ in range(50):
+        party.world.network.send(nack(party, 3), party.node.control_address, party.node.streams[0].control_address)
+    assert "NACKs in a second" in party.complaints(RequestChecker)[0]
+
+
+def test_an_answer_longer_than_allowed_is_seen(party):
+    stranger, checker = ("10.0.9.9", 5), party.of(AmplificationChecker)
+    host = party.node.streams[0].control_address
+    for arrived in checker.world.network.arrivals:
+        arrived(bytes(100), stranger, host)
+    party.world.network.send(bytes(300), host, stranger)
+    assert not party.complaints()
+    party.world.network.send(bytes(1), host, stranger)
+    (complaint,) = party.complaints()
+    assert "301 bytes to" in complaint
+
+
+def test_whoever_has_shown_the_cookie_may_be_sent_anything(party):
+    party.world.network.send(bytes(100_000), party.node.streams[0].control_address, party.node.control_address)
+    assert not party.complaints()
+
+
+def test_who_does_not_play_when_the_faults_have_stopped_is_seen(make_scenario):
+    fault = Fault(kind="stall", at_s=1.0, for_s=20.0)
+    scenario = make_scenario(8.0, count=1, faults=(fault,), calm_from_s=2.0, converge_s_max=2.0, complete=False)
+    party = Party(scenario, 3.0)
+    party.node.session.stream = None
+    party.run(5.0)
+    (complaint,) = party.complaints(LivenessChecker)
+    assert "is WAITING, 2.0 s after the last fault" in complaint
+
+
+def test_what_is_missing_when_the_faults_have_stopped_is_seen(make_scenario):
+    party = Party(make_scenario(4.0, count=1, calm_from_s=1.0, converge_s_max=1.0), 3.0)
+    party.node.streams[0].playout.concealed_frames += 1
+    party.of(LivenessChecker).finish()
+    (complaint,) = party.complaints()
+    assert "1 frames concealed" in complaint
+
+
+def test_the_end_of_all_faults_mends_every_link(make_scenario):
+    scenario = make_scenario(4.0, count=1, link=LinkSettings(loss=1.0, duplicate=0.5), calm_from_s=2.0, complete=False)
+    world = build(scenario, 1)
+    world.run(1 * NS_PER_S)
+    assert not world.listeners[0].streams, "nothing passes"
+    world.run(4 * NS_PER_S)
+    assert world.listeners[0].streams
+
+
+@pytest.mark.parametrize("jump_ns", [200_000, 30 * NS_PER_MS, 100 * NS_PER_MS])
+def test_jumps_of_a_sound_card_that_nobody_counts_are_seen(card_party, jump_ns):
+    record, checker = card_party.node.dac.record, card_party.of(PositionChecker)
+    checker.finish()
+    assert not list(checker.complaints())
+    for n in (150, 170, 190, 210):
+        record.at[n:] = [at + jump_ns for at in record.at[n:]]
+    checker.finish()
+    (complaint,) = checker.complaints()
+    assert "4 jumps were heard" in complaint
+
+
+@pytest.mark.parametrize("late_ns", [2 * NS_PER_MS, 100 * NS_PER_MS, 1000 * NS_PER_MS])
+def test_a_sound_card_that_is_late_when_all_should_be_well_is_seen(card_party, late_ns):
+    """Also by whole periods of the tone, and whole chunks."""
+    record, checker = card_party.node.dac.record, card_party.of(PositionChecker)
+    checker.scenario = replace(checker.scenario, limits=replace(checker.scenario.limits, calm_error_ns_max=NS_PER_MS))
+    checker.finish()
+    assert not list(checker.complaints())
+    record.at[:] = [at + late_ns for at in record.at]
+    checker.finish()
+    (complaint,) = checker.complaints()
+    assert "from its play-at when all should be well" in complaint
+
+
+def test_a_ratio_beyond_belief_and_resyncs_in_a_row_are_seen(card_party):
+    playout, checker = card_party.node.streams[0].playout, card_party.of(SteeringChecker)
+    playout.correction = 0.02
+    checker.look()
+    assert "a ratio 2.0000% off" in card_party.complaints()[0]
+    playout.correction = 0.0
+    playout.hard_resyncs += 1
+    checker.look()
+    assert len(card_party.complaints()) == 1
+    playout.hard_resyncs += 1
+    checker.look()
+    assert "hard resyncs" in card_party.complaints()[1]
