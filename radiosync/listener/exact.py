@@ -34,10 +34,10 @@ class Block:
 class ExactPlayout:
     """Hands out every frame that the timeline plays once, in order."""
 
-    def __init__(self, buffer: JitterBuffer, schedule: Schedule) -> None:
+    def __init__(self, buffer: JitterBuffer, schedule: Schedule, *, block_ns: int = BLOCK_NS) -> None:
         self._buffer = buffer
         self._schedule = schedule
-        self._block_frames = max(1, frames_from_ns(BLOCK_NS, buffer.format.rate))
+        self._block_frames = max(1, frames_from_ns(block_ns, buffer.format.rate))
         self._muted = False
         self._record: Timeline | None = None
         self.cursor: MediaFrame | None = None

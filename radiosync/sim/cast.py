@@ -68,6 +68,7 @@ class Cast:
                 up=_with_faults(group.up, group, self.scenario.faults, "outage_up"),
                 down=_with_faults(group.down, group, self.scenario.faults, "outage_down"),
                 kernel_stamps=group.kernel_stamps,
+                block_ns=round(group.block_ms * NS_PER_MS),
             )
             machine = self.world.machine(name, settings, config)
             members.append((machine, dac))

@@ -18,14 +18,10 @@ from radiosync.audio.song import Song
 from radiosync.host.packetizer import CodedAudio
 from radiosync.listener.exact import Block
 from radiosync.sim.scheduler import TrueNs
-from radiosync.units import NS_PER_MS
 
 TONE_HZ = 10
 RAMP_S = 20  # of the amplitude: a multiple of the tone's period, and longer than any error
 AMPLITUDES = (0.35, 0.65)
-BLOCK_NS = 20 * NS_PER_MS  # rendered at a time, as the real device output does ...
-FILL_NS = 20 * NS_PER_MS  # ... and between two fills
-SILENCE_NS = 60 * NS_PER_MS  # rendered ahead of the first music
 _MODULUS = {SampleFormat.S16: (1 << 15) - 1, SampleFormat.S24: (1 << 23) - 1, SampleFormat.S32: (1 << 31) - 1}
 
 

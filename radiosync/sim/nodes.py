@@ -18,7 +18,7 @@ from radiosync.host.events import HostEvent
 from radiosync.host.ladder import transcode
 from radiosync.host.session import HostSession
 from radiosync.listener.events import HostFound, ListenerEvent
-from radiosync.listener.exact import ExactPlayout
+from radiosync.listener.exact import BLOCK_NS, ExactPlayout
 from radiosync.listener.session import ListenerSession
 from radiosync.listener.stream import Stream
 from radiosync.sim.card import SimDac
@@ -54,6 +54,8 @@ class Machine:
     rng: Random
     kernel_stamps: bool = True
     """Whether clock datagrams are stamped as they arrive, or when the loop comes to them."""
+    block_ns: int = BLOCK_NS
+    """How much an exact sink is given at a time."""
 
     def process(self, turn: Callable[[TrueNs], TrueNs]) -> Process:
         """Return the event loop of a program on this machine."""
@@ -360,7 +362,7 @@ class ListenerNode:
         if source is not None:
             sink = self.sinks.setdefault(stream.session, ExactSink(source))
             sink.rejoined = sink.first_frame is not None
-            stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+            stream.attach(ExactPlayout(stream.buffer, stream.schedule, block_ns=self.machine.block_ns))
 
     def _play(self, now: LocalNs, true_now: TrueNs) -> None:
         if self.dac is not None:

@@ -15,9 +15,11 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import Config
 from radiosync.errors import ConfigError
 from radiosync.host.commands import Command
+from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.network import LinkSettings
+from radiosync.units import NS_PER_MS
 
 VILLAINS = (
     "greedy",  # asks for everything, all the time
@@ -104,6 +106,8 @@ class Listeners:
     clock_ppm_spread: float = 0.0
     offset_s_spread: float = 100_000.0  # about a day: a monotonic clock's zero is its machine's start
     kernel_stamps: bool = True
+    block_ms: float = BLOCK_NS / NS_PER_MS
+    """How much an exact sink is given at a time: the more, the faster is a run."""
     up: LinkSettings = field(default_factory=LinkSettings)
     down: LinkSettings = field(default_factory=LinkSettings)
     dac: DacSettings | None = None

@@ -10,6 +10,7 @@ from random import Random
 
 from radiosync.audio.format import AudioFormat
 from radiosync.config import Config
+from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings, SimDac
 from radiosync.sim.clocks import ClockSettings, SimClock
 from radiosync.sim.devices import SimSource
@@ -32,6 +33,7 @@ class NodeSettings:
     up: LinkSettings = field(default_factory=LinkSettings)
     down: LinkSettings = field(default_factory=LinkSettings)
     kernel_stamps: bool = True
+    block_ns: int = BLOCK_NS
     dac: DacSettings | None = None
     """A listener's sound card; without one it plays into an exact sink."""
 
@@ -76,6 +78,7 @@ class World:
             trace=self.trace,
             rng=self.rng(name),
             kernel_stamps=settings.kernel_stamps,
+            block_ns=settings.block_ns,
         )
 
     def start_host(

@@ -181,7 +181,7 @@ def test_a_resync_of_everybody_is_a_fade_on_cards_and_nothing_in_files(make_scen
                 for when, left, right in zip(
                     node.dac.record.at, node.dac.record.left, node.dac.record.right, strict=True
                 )
-                if abs(when - at) < 50 * NS_PER_MS and left * left + right * right < 0.2
+                if abs(when - at) < 50 * NS_PER_MS and left * left + right * right < 0.1
             ]
             assert len(faded) in (1, 2), "5 ms down, 5 ms up, seen every 10 ms"
             assert all(abs(when - at) < 10 * NS_PER_MS for when in faded)

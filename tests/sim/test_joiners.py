@@ -6,7 +6,7 @@ Times are those of the program alone: no interpreter is started and nothing is i
 import numpy as np
 import pytest
 
-from radiosync.sim.devices import DacSettings
+from radiosync.sim.card import DacSettings
 from radiosync.sim.measure import heard
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import build, run_scenario

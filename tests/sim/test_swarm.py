@@ -7,7 +7,7 @@ from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import VILLAINS
 from radiosync.sim.swarm import draw
 
-SEEDS = (1, 2, 9, 11, 108)  # quick ones, of every kind
+SEEDS = (1, 2, 11, 108)  # quick ones, of every kind
 
 
 @pytest.mark.parametrize("seed", SEEDS)

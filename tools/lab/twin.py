@@ -14,8 +14,8 @@ from runner import Scenario
 
 from radiosync.listener.playout import DevicePlayout
 from radiosync.sim import scenario as sim
+from radiosync.sim.card import DacRecord, DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.devices import DacRecord, DacSettings
 from radiosync.sim.measure import Heard, heard
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import ListenerNode
