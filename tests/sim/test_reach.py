@@ -89,7 +89,7 @@ def test_a_switch_that_forgot_a_member_is_told_again_before_a_copy_is_needed(mak
     assert not result.violations
     assert not copied(result)
     (far,) = (n for n in result.world.listeners if n.machine.name == "far")
-    assert far.session.reach.rejoins == 1
+    assert 1 <= far.session.reach.rejoins <= 2, "at once, and perhaps once more when the host has gone"
 
 
 def test_no_more_are_served_than_the_host_means_to(make_scenario):
