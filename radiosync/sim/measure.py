@@ -59,9 +59,10 @@ def _steady(periods: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the median of each with its neighbours: in a fade the amplitude says nothing of the place."""
     if len(periods) < FADE_BLOCKS:
         return np.zeros(len(periods))
-    padded = np.pad(periods, FADE_BLOCKS // 2, mode="edge")
-    steady: NDArray[np.float64] = np.median(np.lib.stride_tricks.sliding_window_view(padded, FADE_BLOCKS), axis=1)
-    return steady
+    steady = np.median(np.lib.stride_tricks.sliding_window_view(periods, FADE_BLOCKS), axis=1)
+    # A record begins and ends in a fade: there it is the neighbours' alone.
+    ends: NDArray[np.float64] = np.pad(steady, FADE_BLOCKS // 2, mode="edge")
+    return ends
 
 
 def apart_ns(one: Heard, other: Heard) -> NDArray[np.float64]:
