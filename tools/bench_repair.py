@@ -14,6 +14,27 @@ something notices it as `listener/losses.py` does, 30 ms after the chunk that fo
 `per source` counts unicast and multicast repairs alike, and what is sent unasked, per source datagram.  `lacking` must
 be 0: chunks that had not become whole when they were due.  `host` is the processor time of the session, all else
 included (its announcements, reports and music), in percent of real time.
+
+Measured on a shared machine, 30 s each, with a buffer of 45 s:
+
+    listeners   loss         per source   NACKs/s
+            1   1 %               0.010       1.9
+           10   1 %               0.052      13.8
+           30   1 %               0.068      18.9
+          100   1 %               0.083      25.4
+           30   none              0           0
+          100   bursts to all     0.005      3.0 NACKs per burst
+
+Parity that nobody has asked for was tried with `--ahead`, 30 listeners:
+
+    loss   buffer    ahead 0: per source, NACKs/s, lacking    ahead 2
+    1 %    45 s      0.068   18.9   0                         0.048   3.5   0
+    5 %    1 s       0.271   79.8   0                         0.227   7.8   0
+    5 %    0.3 s     0.692   87.3   8                         0.518   2.2   0
+
+With a long buffer it saves two datagrams in a hundred where all lose alike, and costs three in a hundred where one
+does, or nobody: no host sends it.  What it heals that asking does not are a few chunks of a live stream that is heard
+0.3 s late, at a loss of 5 %.
 """
 
 import argparse
@@ -198,7 +219,9 @@ class Bench:
             buffer_ms=40_000, symbols_received=0, symbols_lost=each.symbols_lost, symbols_repaired=0, chunks_late=0,
             chunks_concealed=0, underruns=0, hard_resyncs=0, name="listener",
         )  # fmt: skip
-        if each.cookie:
+        if not each.cookie:  # a host answers so many questions a second and no more
+            self._to_host(encode(Solicit(session=0, nonce=each.symbols_lost + 1)), each.address)
+        else:
             self._to_host(encode(message), each.address)
         self._at(self.now + REPORT_NS, lambda: self._report(each))
 
