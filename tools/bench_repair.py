@@ -81,7 +81,7 @@ class Listener:
     symbols_lost: int = 0
     wake_at: int = 0
 
-    def missing(self, seq: int) -> int:
+    def missing(self, seq: int, _tier: int = 0) -> int:
         """Return what chunk `seq` takes to be whole, as an `Assembly` does."""
         bitmap = self.lost.get(seq, 0)
         for _ in self.parity.get(seq, ()):

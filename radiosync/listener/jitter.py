@@ -34,6 +34,7 @@ from radiosync.wire.messages import Audio, ChunkHeader
 
 PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
 CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
+NEARLY_WHOLE = 0.25  # may be lacking: a chunk of the lowest tier has a sixth of the lossless one's symbols
 CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 BYTES_MAX = 256 << 20  # 45 s of the largest format there is (192 kHz, 8 channels, 32 bits) is 276 MB as PCM
 DECODED_MAX = 4  # the chunk being played, its neighbours, and one for a jump
@@ -92,6 +93,14 @@ class Slot:
             return 0
         known = self._tiers.get(tier)
         return WHOLE if known is None else known.missing
+
+    def nearest(self, tier: int) -> int:
+        """Return the tier to complete the chunk in: `tier`, unless that lacks all and another one little."""
+        if tier in self._tiers:
+            return tier
+        near = {each: known.missing.bit_count() / known.header.symbols for each, known in self._tiers.items()}
+        best = min(near, key=lambda each: near[each])
+        return best if near[best] <= NEARLY_WHOLE else tier
 
     def add(self, audio: Audio) -> Added:
         """Take one symbol."""
@@ -168,6 +177,11 @@ class JitterBuffer:
         """Return the bitmap of the symbols that chunk `seq` lacks of `tier`: 0 whole in any, WHOLE none has arrived."""
         slot = self._slots.get(seq)
         return WHOLE if slot is None else slot.missing(tier)
+
+    def nearest(self, seq: int, tier: int) -> int:
+        """Return the tier to ask for chunk `seq` in, if it should be `tier`: another one that nearly is whole."""
+        slot = self._slots.get(seq)
+        return tier if slot is None else slot.nearest(tier)
 
     def header(self, seq: int) -> ChunkHeader | None:
         """Return what is known of chunk `seq`."""

@@ -62,7 +62,7 @@ class Stream:
         self.chunk_frames = announce.chunk_frames
         self.buffer_ns = announce.buffer_ms * NS_PER_MS
         self._concealed_before = (0, 0)
-        self.buffer = JitterBuffer(self.format, 0)
+        self.buffer = buffer = JitterBuffer(self.format, 0)
         self.poller = ClockPoller(rng, now, steady_ns=config.radio_sync.ping_ns)
         known = memory.host_skew(host_key(announce.host_name, host_ip))
         self.clock = ClockFilter() if known is None else ClockFilter(skew=known.rate, skew_sigma=known.prior_sigma)
@@ -71,7 +71,7 @@ class Stream:
         self.schedule = Schedule(announce.timeline, rough, self.format.rate, config.listener.offset_ns)
         self.quality = QualityControl(config.radio_sync.adaptive_quality, self.format.rate)
         self.quality_reason: str | None = None
-        self.requests = RequestScheduler(rng, lambda seq: self.buffer.missing(seq, self.quality.tier))
+        self.requests = RequestScheduler(rng, buffer.missing, lambda seq: buffer.nearest(seq, self.quality.tier))
         self.mute = Mute(self.buffer, self.schedule, self.requests, self.clock, self.buffer_ns, self.chunk_frames)
         self._play = (announce.play_seq, announce.play_frame)
         self._first_live_seq = extend_seq(announce.next_seq, announce.play_seq)
@@ -184,7 +184,7 @@ class Stream:
     def handle_timeout(self, now: LocalNs) -> bool:
         """Do what is due; say whether playing has just been started."""
         for seq in self._losses.due(now):
-            bitmap = self.buffer.missing(seq, self.quality.tier)
+            bitmap = self.requests.missing(seq)
             if bitmap:
                 self.counters.symbols_lost += self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self._want(seq, now)
@@ -334,7 +334,6 @@ class Stream:
         reason = self.quality.decide(supply, now)
         if reason is not None:
             self.quality_reason = reason
-            self.requests.tier = self.quality.tier
             self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
 
     def _want(self, seq: int, now: LocalNs, *, eager: bool = False) -> None:

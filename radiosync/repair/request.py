@@ -45,18 +45,20 @@ def truncated_exponential(rng: Random, longest_ns: int, group_size: int = GROUP_
 class RequestScheduler:
     """Knows which chunks lack symbols and says when to ask for them.
 
-    `missing` is asked for a chunk's bitmap of missing symbols: 0 complete, WHOLE nothing arrived.
+    `tier` is asked which quality to have a chunk in, and `missing` for the bitmap of the symbols that are missing for
+    that: 0 complete, WHOLE nothing arrived.
     """
 
-    def __init__(self, rng: Random, missing: Callable[[int], int]) -> None:
+    def __init__(
+        self, rng: Random, missing: Callable[[int, int], int], tier: Callable[[int], int] = lambda _: 0
+    ) -> None:
         self._rng = rng
         self._missing = missing
+        self._tier = tier
         self._wants: dict[int, _Want] = {}
         self._tick_at = LocalNs(0)
         self.rtt_ns = 0
         self.symbols_per_chunk = 1
-        self.tier = 0
-        """The quality to ask for."""
         self.horizon_ns = FAR_NS
         """What is due later than that is not asked for yet."""
         self.nacks = 0
@@ -65,6 +67,10 @@ class RequestScheduler:
 
     def __len__(self) -> int:
         return len(self._wants)
+
+    def missing(self, seq: int) -> int:
+        """Return the bitmap of what is to be asked for of chunk `seq`."""
+        return self._missing(seq, self._tier(seq))
 
     def want(self, seq: int, deadline_at: LocalNs, now: LocalNs, *, eager: bool = False) -> None:
         """Begin to ask for chunk `seq`, due at `deadline_at`; `eager` (a joiner's backlog) skips the back-off."""
@@ -110,7 +116,8 @@ class RequestScheduler:
         entries: list[NackEntry] = []
         room, symbols = DATAGRAM_MAX - NACK_OVERHEAD, 0
         for seq, want in sorted(self._wants.items(), key=lambda item: item[1].deadline_at):
-            bitmap = self._missing(seq)
+            tier = self._tier(seq)
+            bitmap = self._missing(seq, tier)
             if bitmap == 0 or want.deadline_at - now < self.rtt_ns + ANSWER_MIN_NS:
                 self.given_up += bitmap != 0
                 del self._wants[seq]
@@ -121,7 +128,7 @@ class RequestScheduler:
                 continue
             count = self.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
             run, bits = (1, 0) if bitmap == WHOLE else (0, bitmap)
-            entry = NackEntry(seq=seq, run=run, bitmap=bits, tier=self.tier)
+            entry = NackEntry(seq=seq, run=run, bitmap=bits, tier=tier)
             merged = _extended(entries[-1], seq) if entries and entry.run else None
             size = 0 if merged else nack_entry_bytes(entry)
             if size > room or len(entries) >= NACK_ENTRIES_MAX or (symbols and symbols + count > SYMBOLS_ASKED_MAX):

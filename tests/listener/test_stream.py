@@ -140,6 +140,21 @@ def test_a_lost_symbol_is_asked_for_until_its_chunk_is_complete(follow, kit, ann
     assert stream.counters.symbols_repaired == 2
 
 
+@pytest.mark.parametrize(("share", "asked_tier"), [(8, 0), (2, 3)])
+def test_after_a_step_down_a_chunk_that_is_nearly_whole_is_still_completed(follow, kit, announce, share, asked_tier):
+    """What it lacks is less than all of the smaller one: a link that is too slow must not be asked for more."""
+    stream = follow(play_seq=70, play_frame=70 * CHUNK)
+    symbols = audio(kit, announce, 70)
+    for symbol in symbols[len(symbols) // share :]:
+        stream.receive_audio(symbol, kit.START)
+    stream.receive_audio(audio(kit, announce, 71)[0], kit.START)
+    stream.quality.tier = 3
+    now = kit.START + 50 * NS_PER_MS
+    stream.handle_timeout(now)
+    asked = [e for tick in range(8) for e in stream.ask(now + tick * 25 * NS_PER_MS)]
+    assert {e.tier for e in asked if e.seq == 70} == {asked_tier}
+
+
 def test_a_chunk_that_turns_out_to_be_damaged_is_asked_for_again(follow, kit, announce):
     stream = follow(play_seq=70, play_frame=70 * CHUNK)
     for seq in (70, 71):

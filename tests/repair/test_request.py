@@ -30,7 +30,7 @@ class Buffer:
     def __init__(self, missing=()):
         self.bitmaps = dict(missing)
 
-    def __call__(self, seq):
+    def __call__(self, seq, tier=0):
         return self.bitmaps.get(seq, 0)
 
 
