@@ -25,6 +25,24 @@ LO = Interface("127.0.0.1", "lo")
 TURN_NS = NS_PER_S // 20
 
 
+class Frozen:
+    """A media clock that stands still, whatever the machine is busy with."""
+
+    at = HostNs(0)
+
+    def __init__(self, minus_local_ns: int | None = None) -> None:
+        self.minus_local_ns = 5 if minus_local_ns is None else minus_local_ns
+
+    def now(self) -> HostNs:
+        return self.at
+
+
+@pytest.fixture(autouse=True)
+def _frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MediaClock", Frozen)
+    Frozen.at = HostNs(1_795_000_000 * NS_PER_S)
+
+
 class Run:
     """A host that plays three songs of 2 s, without its sockets."""
 
@@ -94,20 +112,11 @@ def left(folder: Path) -> Path:
     return path
 
 
-def shift(path: Path, by_ns: int) -> None:
-    """Let what a run in its own time has left be `by_ns` older, as the clock knows it."""
-    whole = json.loads(path.read_text())
-    whole["session"]["saved_at"] -= by_ns
-    for record in whole["session"]["records"]:
-        record[4] -= by_ns
-    path.write_text(json.dumps(whole))
-
-
 @pytest.fixture
 def killed(folder: Path, said: list[str]) -> Run:
     run = Run(folder, said)
     run.run(4.0)
-    shift(left(folder), round(4.0 * NS_PER_S))
+    Frozen.at = run.now
     return run
 
 
@@ -148,7 +157,7 @@ def test_another_group_has_a_state_of_its_own(killed: Run, folder: Path, said: l
 
 
 def test_what_is_older_than_the_buffer_is_ignored(killed: Run, folder: Path, said: list[str]) -> None:
-    shift(left(folder), 4 * NS_PER_S)
+    Frozen.at = HostNs(Frozen.at + 4 * NS_PER_S)
     assert Run(folder, said).state.remembered is None
     assert said == []
     del killed
@@ -169,8 +178,9 @@ def test_where_boots_have_no_name_the_clocks_tell(
     folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, later_ns: int, same: bool
 ) -> None:
     monkeypatch.setattr(module, "BOOT_ID", folder / "none")
-    Run(folder, said).run(4.0)
-    shift(left(folder), 4 * NS_PER_S)
+    run = Run(folder, said)
+    run.run(4.0)
+    Frozen.at = run.now
     whole = json.loads(left(folder).read_text())
     whole["saved_local"] += -later_ns if later_ns >= 0 else 10 * NS_PER_S
     left(folder).write_text(json.dumps(whole))
