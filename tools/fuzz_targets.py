@@ -110,7 +110,7 @@ def host(data: bytes) -> None:
         for sent in session.datagrams_to_send(now):
             assert len(sent.data) <= DATAGRAM_MAX
             decode(sent.data)
-            if sent.to is not None and sent.to not in known and kind == Kind.SOLICIT:
+            if sent.to in heard_bytes and sent.to not in known and kind == Kind.SOLICIT:
                 heard_bytes[sent.to] -= len(sent.data) / 3
                 assert heard_bytes[sent.to] >= 0, "more than three times what came from there"
         assert isinstance(session.next_timeout(now), int)

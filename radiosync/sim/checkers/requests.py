@@ -5,6 +5,7 @@ from collections import deque
 from radiosync.repair.request import TICK_NS
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import Address
+from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S
@@ -50,14 +51,21 @@ class RequestChecker(Checker):
         for entry in nack.entries:
             last = extend_seq(entry.seq, session.sender.next_seq_sent) + max(entry.run, 1) - 1
             chunk = session.sender.history.get(last)
-            if chunk is None:
-                continue
+            if chunk is None or not self._knows(name, last):
+                continue  # where nothing of a chunk has arrived its deadline is reckoned, rather late than early
             due_at = host.play_at(chunk.header.first_frame + chunk.header.frames)
             if self.world.now > due_at + unsure_ns:
                 self.complain(f"{name}: asks for chunk {last}, {(self.world.now - due_at) / 1e6:.0f} ms after its end")
 
+    def _node(self, name: str) -> ListenerNode:
+        return next(node for node in reversed(self.world.listeners) if node.machine.name == name)
+
+    def _knows(self, name: str, seq: int) -> bool:
+        stream = self._node(name).session.stream
+        return stream is not None and stream.buffer.header(seq) is not None
+
     def _unsure_ns(self, name: str) -> float:
         """Return what a listener may be wrong about the time by: much, before it has asked for it."""
-        node = next(node for node in reversed(self.world.listeners) if node.machine.name == name)
+        node = self._node(name)
         stream = node.session.stream
         return 0.0 if stream is None else stream.schedule.mapping.bound_ns_at(node.machine.clock.local(self.world.now))
