@@ -41,7 +41,7 @@ def spread(ns: Signal) -> Json:
 
 
 def _us(ns: float) -> float | None:
-    return round(ns / 1e3, 1) if np.isfinite(ns) else None
+    return round(float(ns) / 1e3, 1) if np.isfinite(ns) else None
 
 
 def windows(fine: Signal) -> Signal:
