@@ -68,6 +68,10 @@ class RequestScheduler:
     def __len__(self) -> int:
         return len(self._wants)
 
+    def wants(self, seq: int) -> bool:
+        """Say whether chunk `seq` is being asked for."""
+        return seq in self._wants
+
     def missing(self, seq: int) -> int:
         """Return the bitmap of what is to be asked for of chunk `seq`."""
         return self._missing(seq, self._tier(seq))

@@ -20,7 +20,7 @@ def test_who_is_out_of_multicast_s_reach_plays_bit_for_bit_what_all_play(party: 
     roaming = party.listener(impair={"seed": 1, "no_multicast": str(cut_off)})
     host = party.host(tmp_path / "a.wav", tmp_path / "b.wav", args=["--buffer", "12"])
     host.wait_stats(lambda r: r["position_s"] > 1)
-    assert away.wait_stats(lambda r: r["state"] == "playing")["copy"]
+    away.wait_stats(lambda r: r["state"] == "playing" and r["copy"])
     cut_off.touch()
     roaming.wait_line("asking for a copy by unicast")
     assert host.wait_stats(lambda r: r["copies"] == 2)["copies_refused"] == 0
@@ -45,5 +45,7 @@ def test_who_is_out_of_multicast_s_reach_plays_bit_for_bit_what_all_play(party: 
     cut = pieces(heard[0], songs)
     assert [(name, begin) for name, begin, _ in cut] == [("a", 0), ("b", 0), ("b", 27 * RATE)]
     for other in heard[1:]:
-        assert np.array_equal(other, heard[0]), f"{pieces(other, songs)} instead of {cut}"
+        later = len(heard[0]) - len(other)  # on a busy machine one may come when the others have begun
+        assert 0 <= later < RATE
+        assert np.array_equal(other, heard[0][later:]), f"{pieces(other, songs)} instead of {cut}"
     assert host.stats()[-1]["copies"] == 1, "one has gone back to the group, the other can't"

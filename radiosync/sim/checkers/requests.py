@@ -51,8 +51,8 @@ class RequestChecker(Checker):
         for entry in nack.entries:
             last = extend_seq(entry.seq, session.sender.next_seq_sent) + max(entry.run, 1) - 1
             chunk = session.sender.history.get(last)
-            if chunk is None or not self._knows(name, last):
-                continue  # where nothing of a chunk has arrived its deadline is reckoned, rather late than early
+            if chunk is None or self._reckons(name, last):
+                continue
             due_at = host.play_at(chunk.header.first_frame + chunk.header.frames)
             if self.world.now > due_at + unsure_ns:
                 self.complain(f"{name}: asks for chunk {last}, {(self.world.now - due_at) / 1e6:.0f} ms after its end")
@@ -60,9 +60,10 @@ class RequestChecker(Checker):
     def _node(self, name: str) -> ListenerNode:
         return next(node for node in reversed(self.world.listeners) if node.machine.name == name)
 
-    def _knows(self, name: str, seq: int) -> bool:
+    def _reckons(self, name: str, seq: int) -> bool:
+        """Say whether a listener must reckon when a chunk is due, rather late than early: nothing of it has come."""
         stream = self._node(name).session.stream
-        return stream is not None and stream.buffer.header(seq) is not None
+        return stream is not None and stream.buffer.header(seq) is None and stream.requests.wants(seq)
 
     def _unsure_ns(self, name: str) -> float:
         """Return what a listener may be wrong about the time by: much, before it has asked for it."""
