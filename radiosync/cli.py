@@ -11,7 +11,7 @@ from radiosync.drivers.interfaces import find_interface
 from radiosync.drivers.startup import Startup
 from radiosync.errors import ConfigError, UserError
 from radiosync.ui import console
-from radiosync.ui.running import duration_in_ns, exit_after, host_name, running
+from radiosync.ui.running import duration_in_ns, exit_after, host_name, place_keys, running
 from radiosync.units import NS_PER_S
 from radiosync.wire.groups import endpoint
 
@@ -63,10 +63,8 @@ def host(
     duration_ns = duration_in_ns(duration)
     settings = Config.load(
         config,
-        {
-            "network.group": group,
-            "network.port": port,
-            "network.interface": interface,
+        place_keys(group, port, interface)
+        | {
             "radio_sync.buffer_duration": buffer,
             "host.codec": codec,
             "host.rate": rate,
@@ -185,7 +183,7 @@ def calibrate(
     if recording is not None:
         good = analyse_recording(recording, plan_path, console.say)
     else:
-        settings = Config.load(config, {"network.group": group, "network.port": port, "network.interface": interface})
+        settings = Config.load(config, place_keys(group, port, interface))
         place = find_interface(settings.network.interface, settings.network.group)
         good = run_calibration(settings, place, host_name(), rounds, plan_path, input, console.say)
     if not good:
@@ -246,13 +244,7 @@ def doctor(
 
     settings = Config.load(
         config,
-        {
-            "network.group": group,
-            "network.port": port,
-            "network.interface": interface,
-            "listener.host": host,
-            "listener.output": output,
-        },
+        place_keys(group, port, interface) | {"listener.host": host, "listener.output": output},
     )
     place = find_interface(settings.network.interface, settings.network.group, settings.listener.host)
     if not run_doctor(settings, place, typer.echo):

@@ -1,7 +1,6 @@
 """How deep the buffer should be: deeper where the network needs it, back where it is calm.
 
-Every two reports (two seconds, unless there are very many listeners) each listener's are turned into the depth that it
-wants,
+Every two reports (two seconds, unless there are very many listeners) each listener's are turned into its wish,
 
     the greatest of   1.5 times 4 J             J the interarrival jitter, unless it is falling as it does where all is
                                                 even again; of delays distributed exponentially, two in a hundred are
@@ -73,14 +72,14 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """What the host itself is doing: the newest record, what it holds beyond the play position, the usual chunk,
-    how often listeners report."""
+    """What the host itself is doing: its newest record, what it holds beyond the play position, its chunks' length."""
 
     version: int
     playing: bool
     ahead_ns: int
     chunk_ns: int
     report_ns: int = REPORT_NS
+    """How often its listeners report."""
 
 
 @dataclass(frozen=True, slots=True)

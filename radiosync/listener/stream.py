@@ -29,10 +29,9 @@ from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.messages import Announce, Audio, ListenerState, NackEntry, SongInfo, Sync, SyncPhase, extend_seq
 
-ENTRY_NS = (
-    300 * NS_PER_MS
-)  # what must lie ready to start in mid-stream: the backfill of four times the music's rate ...
-ENTRY_SHARE = 3  # ... has a chunk here in half that, and time to repair it; of a short buffer, a third
+# What must lie ready to start in mid-stream: the backfill of four times the music's rate has a chunk here in half that,
+# and time to repair it; of a short buffer, a third.
+ENTRY_NS, ENTRY_SHARE = 300 * NS_PER_MS, 3
 UNREADY_NS = 2 * NS_PER_S  # of music, at most, is asked for before the clock is good enough to play by
 START_EARLY_NS = 30 * NS_PER_MS  # before the chosen frame: a block's length and a loop's lateness
 ROUGH_BOUND_NS = float(NS_PER_S)  # of a mapping taken from an announcement's send stamp alone

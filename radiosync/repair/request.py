@@ -32,7 +32,6 @@ WHOLE = -1  # the bitmap of a chunk of which nothing has arrived
 class _Want:
     deadline_at: LocalNs
     ask_at: LocalNs
-    tries: int = 0
 
 
 def truncated_exponential(rng: Random, longest_ns: int, group_size: int = GROUP_SIZE) -> int:
@@ -143,7 +142,6 @@ class RequestScheduler:
                 entries.append(entry)
             room -= size
             symbols += count
-            want.tries += 1
             want.ask_at = LocalNs(now + self._retry_ns(want.deadline_at - now))
         self.nacks += bool(entries)
         return tuple(entries)

@@ -7,6 +7,7 @@ from radiosync.drivers import checkup
 from radiosync.drivers.checkup import Finding, Verdict
 from radiosync.drivers.interfaces import Interface
 from radiosync.units import NS_PER_MS
+from radiosync.wire.groups import endpoint
 
 Say = Callable[[str], None]
 
@@ -30,7 +31,7 @@ def run_doctor(config: Config, place: Interface, say: Say) -> bool:
     kind, _, wanted = config.listener.output.partition(":")
     if kind == "device":
         tell(checkup.check_device(wanted))
-    asked = config.listener.host or f"{network.group}:{network.port}"
+    asked = config.listener.host or endpoint(network.group, network.port)
     host = checkup.find_host(place, config)
     if host is None:
         mend = "if one is running: the same --group and --port on both sides? or name it with --host ADDRESS"

@@ -15,7 +15,7 @@ from radiosync.drivers.interfaces import find_interface
 from radiosync.drivers.output_search import begin_search
 from radiosync.drivers.startup import Startup
 from radiosync.ui import console
-from radiosync.ui.running import duration_in_ns, host_name, running
+from radiosync.ui.running import duration_in_ns, host_name, place_keys, running
 from radiosync.wire.groups import endpoint
 
 _PLAIN = {
@@ -47,10 +47,8 @@ def run_listen(
     duration_ns = duration_in_ns(duration)
     settings = Config.load(
         config,
-        {
-            "network.group": group,
-            "network.port": port,
-            "network.interface": interface,
+        place_keys(group, port, interface)
+        | {
             "listener.host": host,
             "listener.output": output,
             "listener.name": name,

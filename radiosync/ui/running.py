@@ -32,6 +32,11 @@ def running() -> Iterator[None]:
         raise RadiosyncError(str(error)) from error
 
 
+def place_keys(group: str | None, port: int | None, interface: str | None) -> dict[str, object]:
+    """Return the keys of the configuration that these options stand for: where the party is."""
+    return {"network.group": group, "network.port": port, "network.interface": interface}
+
+
 def host_name() -> str:
     """Return this computer's name, without its domain."""
     return socket.gethostname().split(".")[0]
