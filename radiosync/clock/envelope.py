@@ -109,6 +109,17 @@ def feasible(delays: Delays) -> Feasible | None:
     return Feasible(offset_low_ns=offset_low, offset_high_ns=offset_high, slope_low=slope_low, slope_high=slope_high)
 
 
+def lowest(times_s: Floats, values_ns: Floats, slope_low: float, slope_high: float) -> tuple[Floats, Floats]:
+    """Return the points that may be the lowest above a line of some slope from `slope_low` to `slope_high`.
+
+    A point's height is linear in the slope, so that it is nowhere below the less of its heights at both ends; and the
+    floor is nowhere above the point whose greater height is the least.
+    """
+    at_low, at_high = values_ns - slope_low * times_s, values_ns - slope_high * times_s
+    kept = np.minimum(at_low, at_high) <= np.maximum(at_low, at_high).min()
+    return times_s[kept], values_ns[kept]
+
+
 def mean_excess_ns(delays_ns: Floats, least_ns: float) -> float:
     """Return the mean of the exponential distribution that fits the lower half of `delays_ns`, at least `least_ns`."""
     return max(float(np.median(delays_ns) - delays_ns.min()) / math.log(2.0), least_ns)
@@ -123,10 +134,12 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
     forward_excess = mean_excess_ns(delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
     backward_excess = mean_excess_ns(delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
     forward_mid_s, backward_mid_s = float(delays.forward_s.mean()), float(delays.backward_s.mean())
+    forward_s, forward_ns = lowest(delays.forward_s, delays.forward_ns, within.slope_low, within.slope_high)
+    backward_s, backward_ns = lowest(delays.backward_s, delays.backward_ns, -within.slope_high, -within.slope_low)
 
     def evaluate(slopes: Floats) -> tuple[Floats, Floats]:
-        forward = (delays.forward_ns - slopes[:, None] * delays.forward_s).min(axis=1)
-        backward = (delays.backward_ns + slopes[:, None] * delays.backward_s).min(axis=1)
+        forward = (forward_ns - slopes[:, None] * forward_s).min(axis=1)
+        backward = (backward_ns + slopes[:, None] * backward_s).min(axis=1)
         cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2
         cost -= (n / forward_excess) * (forward + slopes * forward_mid_s)
         cost -= (n / backward_excess) * (backward - slopes * backward_mid_s)

@@ -38,7 +38,6 @@ absolute and difference clocks over networks" (2009).
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,6 +45,7 @@ import numpy as np
 
 from radiosync.clock import envelope
 from radiosync.clock.exchange import Exchange
+from radiosync.clock.history import Columns, History, columns_of, delays_of, joined
 from radiosync.clock.mapping import AGEING_PER_S, ClockMapping
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, LocalNs
 
@@ -122,7 +122,7 @@ class ClockFilter:
     def __init__(self, *, skew: float = 0.0, skew_sigma: float = DEFAULT_SKEW_SIGMA, capacity: int = CAPACITY) -> None:
         self.counters = FilterCounters()
         self._given_prior = envelope.SlopePrior(slope=skew * NS_PER_S, sigma=skew_sigma * NS_PER_S)
-        self._samples: deque[Exchange] = deque(maxlen=capacity)
+        self._samples = History(capacity)
         self._trial: list[Exchange] = []
         self._suspects = 0
         self.reset()
@@ -161,11 +161,8 @@ class ClockFilter:
             self._try(exchange, suspect=False)
         if not plausible:
             return False
-        if len(self._samples) == self._samples.maxlen:
-            self.counters.evicted += 1
-        self._samples.append(exchange)
-        while newest_at - self._samples[0].received_at > WINDOW_S_MAX * NS_PER_S:
-            self._samples.popleft()
+        self.counters.evicted += self._samples.add(exchange)
+        self._samples.drop_before(LocalNs(newest_at - round(WINDOW_S_MAX * NS_PER_S)))
         self.counters.accepted += 1
         self._count += 1
         return True
@@ -213,22 +210,23 @@ class ClockFilter:
         if self._mapping is None:
             return
         since = self._trial[0].received_at if self._trial else exchange.received_at
-        seen = [*(s for s in self._samples if s.received_at < since), *self._trial, exchange]
-        delays = _delays(seen, newest_at, exchange.forward_ns)
+        recent = self._samples.before(since)[:, -(STEP_HISTORY + STEP_RECENT) :]
+        seen = joined(recent, [*self._trial, exchange])
+        delays = delays_of(seen, newest_at, exchange.forward_ns)
         kept = _since_step(delays, self._mapping.skew * NS_PER_S)
-        if kept < len(seen):
-            self._begin_anew(seen[-kept:-1])
+        if kept < delays.forward_s.size:
+            self._begin_anew(seen[:, -kept:-1])
 
     def _try(self, exchange: Exchange, *, suspect: bool) -> bool:
         """Try `exchange` on the history that began with the first suspect; return whether that replaced the old one."""
         trial = [*self._trial, exchange]
-        if envelope.feasible(_delays(trial, exchange.received_at, exchange.forward_ns)) is None:
+        if envelope.feasible(delays_of(columns_of(trial), exchange.received_at, exchange.forward_ns)) is None:
             self._acquit()
             trial = [exchange] if suspect else []
         self._suspects += suspect
         self._trial = trial
         if self._suspects >= STEP_WITNESSES:
-            self._begin_anew(trial[:-1])
+            self._begin_anew(columns_of(trial[:-1]))
             return True
         if len(trial) >= TRIAL_COUNT_MAX:
             self._acquit()
@@ -240,23 +238,22 @@ class ClockFilter:
         self._suspects = 0
         self._trial = []
 
-    def _begin_anew(self, samples: list[Exchange]) -> None:
+    def _begin_anew(self, samples: Columns) -> None:
         """Drop all history but `samples`, which came after a step; the crystals are still the same."""
         if self._mapping is not None:
             self._prior = envelope.SlopePrior(slope=self._mapping.skew * NS_PER_S, sigma=STEP_SKEW_SIGMA * NS_PER_S)
-        self._samples.clear()
-        self._samples.extend(samples)
+        self._samples.replace(samples)
         self._trial = []
         self._suspects = 0
         self._window_s = WINDOW_S_MIN
-        self._count = len(samples)
+        self._count = samples.shape[1]
         self._mapping = None
         self.counters.steps += 1
 
     def _fit(self, exchange: Exchange, newest_at: LocalNs) -> bool:
         """Fit the line to all and `exchange`; return False, and leave the old line, if it contradicts the others."""
         offset_ns = exchange.forward_ns
-        delays = _delays([*self._samples, exchange], newest_at, offset_ns)
+        delays = delays_of(joined(self._samples.columns, [exchange]), newest_at, offset_ns)
         delays = delays.newest(max(int(np.count_nonzero(delays.backward_s >= -self._window_s)), 1))
         possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
         if possible is None:
@@ -282,21 +279,6 @@ class ClockFilter:
         self._window_s = min(max(self._window_s, WINDOW_S_MIN), WINDOW_S_MAX)
         self._mapping = _mapping(fitted, possible, delays, newest_at, offset_ns)
         return True
-
-
-def _delays(samples: list[Exchange], zero_at: LocalNs, offset_ns: int) -> envelope.Delays:
-    """Return `samples` as floats; differences are taken in integers first, so that nothing is lost."""
-    rows = [
-        (s.sent_at - zero_at, s.forward_ns - offset_ns, s.received_at - zero_at, s.backward_ns + offset_ns)
-        for s in samples
-    ]
-    columns = np.array(rows, dtype=np.float64).T.copy()
-    return envelope.Delays(
-        forward_s=columns[0] / NS_PER_S,
-        forward_ns=columns[1],
-        backward_s=columns[2] / NS_PER_S,
-        backward_ns=columns[3],
-    )
 
 
 def _mapping(
