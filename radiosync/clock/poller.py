@@ -3,9 +3,11 @@
 The schedule: a question every 20 ms until the clock is settled, which on a wire takes a handful and behind 20 ms of
 scatter a second; at least 16 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
 have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
-don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many: the least of n delays is
-what the clock is known by, and with 20 ms of scatter it takes a minute at four a second to know it to 0.1 ms, five at
-one (uniform delays, median error).  A host with hundreds of listeners announces a least interval.
+don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many, and the learning goes on
+until 30 seconds have passed: the least of n delays is what the clock is known by, and with 20 ms of scatter it takes a
+minute at four a second to know it to 0.1 ms, five at one (uniform delays, median error).  Sixteen a second for the
+first half minute leave half the error in the second, and hardly ever a skew so wrong that it could be heard as pitch.
+A host with hundreds of listeners announces a least interval.
 
 Five seconds without an answer (or three long intervals) bring a burst of eight, and again after 10, 20 and 40 s; so
 does the first answer after such a silence.
@@ -29,7 +31,7 @@ UNANSWERED_COUNT_MAX = 24  # of the opening: half a second, beyond a round trip 
 REBURST_COUNT = 8
 BURST_PERIOD_NS = 20 * NS_PER_MS
 LEARNING_PERIOD_NS = 250 * NS_PER_MS
-LEARNING_NS = 10 * NS_PER_S
+LEARNING_NS, NOISY_LEARNING_NS = 10 * NS_PER_S, 30 * NS_PER_S
 STEADY_PERIOD_NS = NS_PER_S
 JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
@@ -84,7 +86,7 @@ class ClockPoller:
         """Whether the clock is good enough to play by, which ends the opening; the filter knows."""
         self._burst_left = 0
         self._opening_count = 0
-        self._learning_until = now
+        self._began_at = now
         self._silent_since = now
         self._silence_ns = self._silence_ns_min
         self._reburst_at = now
@@ -93,7 +95,7 @@ class ClockPoller:
 
     def restart_burst(self, now: LocalNs) -> None:
         """Begin the whole schedule again at `now`: after a resume, a change of address, a step, a new host."""
-        self._learning_until = LocalNs(now + LEARNING_NS)
+        self._began_at = now
         self._silence_ns = self._silence_ns_min
         self._silent_since = now
         self._reburst_at = LocalNs(now + self._silence_ns)
@@ -198,9 +200,11 @@ class ClockPoller:
         if self._burst_left > 0 or self._opening:
             return BURST_PERIOD_NS
         share = min(max(self.excess_ns / CALM_NS, 1.0), NOISY_SHARE)
-        steady_ns = max(self._steady_ns / share, min(self.least_ns, LEAST_NS_MAX))
-        period_ns = LEARNING_PERIOD_NS if now < self._learning_until else steady_ns
-        return round(period_ns * self._random.uniform(1 - JITTER, 1 + JITTER))
+        age_ns = now - self._began_at
+        learns = age_ns < (NOISY_LEARNING_NS if share > 1.0 else LEARNING_NS)
+        wished_ns = (LEARNING_PERIOD_NS if learns else self._steady_ns) / share
+        least_ns = min(self.least_ns, LEARNING_PERIOD_NS if age_ns < LEARNING_NS else LEAST_NS_MAX)
+        return round(max(wished_ns, least_ns) * self._random.uniform(1 - JITTER, 1 + JITTER))
 
     @property
     def _opening(self) -> bool:

@@ -257,12 +257,23 @@ def test_the_steady_period_is_a_parameter() -> None:
     assert 3_900_000_000 < min(steady) <= max(steady) < 6_100_000_000
 
 
+SPANS = ((START + 12 * NS, START + 27 * NS), (START + 40 * NS, START + 70 * NS))
+
+
 @pytest.mark.parametrize(("excess_ms", "per_s"), [(0.0, 1.0), (2.0, 1.0), (4.0, 2.0), (8.0, 4.0), (500.0, 4.0)])
 def test_where_delays_scatter_more_is_asked(poller, excess_ms: float, per_s: float) -> None:
     poller.excess_ns = excess_ms * MS
     times, _ = drive(poller, START + 70 * NS)
-    steady = [t for t in times if t >= START + 20 * NS]
-    assert len(steady) / 50 == pytest.approx(per_s, rel=0.1)
+    learning, steady = ([t for t in times if low <= t < high] for low, high in SPANS)
+    assert len(steady) / 30 == pytest.approx(per_s, rel=0.1)
+    assert len(learning) / 15 == pytest.approx(4 * per_s if excess_ms > 2 else 1.0, rel=0.1), "and for longer"
+
+
+def test_a_host_with_many_noisy_listeners_is_not_asked_more_often_than_it_wants(poller):
+    poller.least_ns, poller.excess_ns = NS // 5, 100.0 * module.CALM_NS
+    times, _ = drive(poller, START + 40 * NS)
+    asked = [t for t in times if t >= START + 5 * NS]
+    assert min(b - a for a, b in pairwise(asked)) >= 0.8 * NS // 5
 
 
 def test_a_host_with_many_listeners_is_asked_less_often_once_it_is_known(poller):
