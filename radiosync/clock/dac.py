@@ -20,7 +20,9 @@ A prior that the fit has moved away from by more than three of its sigmas was an
 name, a machine at the same address): it is dropped for the nominal one.
 
 Discontinuities.  Several stamps in a row more than 2 ms off the line mean that the device has lost or repeated time
-(an xrun, a suspended machine): the fit begins again, keeping the rate.
+(an xrun, a suspended machine): the fit begins again, keeping the rate.  So it does where a whole second of buckets lies
+on one side of the line, beyond its scatter: less time was lost than that, or the local clock runs at another rate now.
+The line waits meanwhile; with these in it, it would be wrong for as long as the window is.
 
 F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recursively; a window forgets exactly, and
 gives its own uncertainty.
@@ -38,9 +40,7 @@ from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
 BUCKET_NS = 100 * NS_PER_MS
 WINDOW_BUCKETS = 300
-REFIT_BUCKETS = (
-    5  # once settled: a line that is half a second old is as good, and a fit costs as much as 20 ms of music
-)
+REFIT_BUCKETS = 5  # once settled: a line half a second old is as good, and a fit costs as much as 20 ms of music
 BUCKET_STAMPS_MAX = 64  # at more than 640 a second the rest adds nothing
 USABLE_NS = 300 * NS_PER_MS
 # Before that, where it is seen that there is no sawtooth to average away: stamps of so many callbacks, over so long.
@@ -57,6 +57,10 @@ JUMP_NS = 2 * NS_PER_MS
 JUMP_COUNT = 5
 ENTRY_JUMP_NS = 20 * NS_PER_MS  # callbacks wait for the processor for that long, without any jump
 ENTRY_JUMP_COUNT = 25
+
+LEFT_BUCKETS = 10  # a second: some cards' stamps are off for less, and come back
+LEFT_AFTER_BUCKETS = 50  # before, a slow sawtooth may look like a line
+LEFT_NS_MIN, LEFT_RESIDUALS = 100.0 * NS_PER_US, 3.5
 
 RATE_SIGMA = 50e-6
 RESTART_RATE_SIGMA = 3e-6
@@ -161,6 +165,7 @@ class DacClock:
         self._open: list[tuple[int, float]] = []
         self._open_until = 0
         self._unfitted = 0
+        self._left = 0  # so many buckets in a row, the newest, lie off the line: above it, or, negative, below
         self._jumps: list[tuple[DacFrame, LocalNs]] = []
         self._origin: tuple[int, int] | None = None
         self._newest_frame = 0
@@ -171,9 +176,8 @@ class DacClock:
 
     def restart(self) -> None:
         """Begin a new line, after an xrun for one; what is known of the rate stays, a little less sure."""
-        if self._fit is not None:
-            self._prior_slope = self.nominal_rate / self._fit.rate - 1.0
-            self._prior_sigma = max(self._fit.rate_sigma, min(RESTART_RATE_SIGMA, self._prior_sigma))
+        self._keep_rate()
+        self._left = 0
         self._buckets.clear()
         self._open.clear()
         self._jumps.clear()
@@ -235,6 +239,11 @@ class DacClock:
         if self._fit is None:
             raise LookupError("no stamp has come from the sound device yet")
         return self._fit.local_from_dac(frame)
+
+    def _keep_rate(self) -> None:
+        if self._fit is not None:
+            self._prior_slope = self.nominal_rate / self._fit.rate - 1.0
+            self._prior_sigma = max(self._fit.rate_sigma, min(RESTART_RATE_SIGMA, self._prior_sigma))
 
     def _phase_is_known(self) -> bool:
         """Say so after enough stamps, or once the first lie so close to a line that more could not help much."""
@@ -316,9 +325,27 @@ class DacClock:
         self._buckets.append(_bucket(self._open, self.source))
         self._open.clear()
         self._unfitted += 1
+        if self._is_left(self._buckets[-1]):
+            return
         if self._unfitted >= REFIT_BUCKETS or not self.settled:
             self._unfitted = 0
             self._refit()
+
+    def _is_left(self, bucket: _Bucket) -> bool:
+        """Say whether the line must wait until it is seen that it was left for good, and begin a new one if so."""
+        if self.source is StampSource.ENTRY or self._fit is None or len(self._buckets) < LEFT_AFTER_BUCKETS:
+            return False
+        off_ns = bucket.late_ns - self._late_ns(bucket.frame, self._fit.local_from_dac(DacFrame(bucket.frame)))
+        scatter_ns = LEFT_RESIDUALS * self._fit.residual_ns + 3.0 * self._fit.sigma_ns_at(DacFrame(bucket.frame))
+        side = int(np.sign(off_ns)) if abs(off_ns) > max(LEFT_NS_MIN, scatter_ns) else 0
+        self._left = side + (self._left if self._left * side > 0 else 0)
+        if abs(self._left) < LEFT_BUCKETS:
+            return self._left != 0
+        self.counters.discontinuities += 1
+        self._keep_rate()
+        self._buckets = deque(list(self._buckets)[-LEFT_BUCKETS:], maxlen=WINDOW_BUCKETS)
+        self._left = 0
+        return False
 
     def _refit(self) -> None:
         assert self._origin is not None

@@ -174,6 +174,31 @@ def test_a_discontinuity_begins_a_new_line_and_keeps_the_rate(jump_s):
     assert clock.counters.discontinuities == 1
 
 
+@pytest.mark.parametrize("lost_s", [0.001, -0.0005])
+def test_a_line_that_was_left_by_less_than_a_jump_begins_anew_within_two_seconds(lost_s):
+    card, clock = Card(ppm=90.0), DacClock(RATE)
+    card.play(clock, 20.0)
+    card.shift_s += lost_s
+    card.play(clock, 1.5)
+    assert np.abs(card.play(clock, 0.5)).max() < 12 * US
+    assert clock.counters.discontinuities == 1
+    assert clock.rate == pytest.approx(card.rate, rel=3e-6)
+    assert np.abs(card.play(clock, 10.0)).max() < 12 * US
+    assert clock.counters.discontinuities == 1
+
+
+@pytest.mark.parametrize("ppm", [500.0, -500.0, 50.0])
+def test_a_line_that_bends_is_followed(ppm):
+    """The local clock is slewed, and no longer: whoever fits one line through it all is off by a millisecond."""
+    card, clock = Card(ppm=20.0), DacClock(RATE)
+    card.play(clock, 15.0)
+    for rate in (card.rate * (1 + ppm * 1e-6), card.rate):
+        card.shift_s += card.frame / card.rate - card.frame / rate  # from here on
+        card.rate = rate
+        assert np.abs(card.play(clock, 5.0)).max() < (150 + 1.2 * abs(ppm)) * US  # until it is seen
+        assert np.abs(card.play(clock, 10.0)).max() < 12 * US
+
+
 def test_a_few_stamps_far_off_are_no_discontinuity():
     card, clock = Card(), DacClock(RATE)
     card.play(clock, 5.0)
