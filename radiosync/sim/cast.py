@@ -35,7 +35,12 @@ class Cast:
         """Start the host, or start it anew."""
         stream = self.scenario.stream
         self.world.start_host(
-            self.host_machine, stream.format, stream.song_frames, dense=stream.dense, live=stream.live
+            self.host_machine,
+            stream.format,
+            stream.song_frames,
+            dense=stream.dense,
+            live=stream.live,
+            first_seq=self.scenario.host.first_seq,
         )
 
     def continue_host(self) -> None:

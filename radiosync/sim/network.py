@@ -216,6 +216,8 @@ class Port:
     dropped: int = 0
     forgotten: bool = False
     """Whether the switch has forgotten that it is a member of its group."""
+    joined_at: int = 0
+    """When it reported last that it is one."""
     inbox: deque[tuple[bytes, Address, TrueNs]] = field(default_factory=deque)
 
     def send(self, data: bytes, to: Address) -> None:
@@ -238,6 +240,7 @@ class Port:
     def rejoin(self) -> None:
         """Leave the group and join it again."""
         self.forgotten = False
+        self.joined_at = self.network.now
 
     def close(self) -> None:
         """Receive nothing any more."""
@@ -259,8 +262,15 @@ class Network:
         """Who hears everything as it is sent ..."""
         self.arrivals: list[Tap] = []
         """... and as it is delivered."""
+        self.membership_ns: int | None = None
+        """How long a membership lasts without a report; None for ever."""
         self.delivered = 0
         self.unreachable = 0
+
+    @property
+    def now(self) -> TrueNs:
+        """The true time."""
+        return self._scheduler.now
 
     def attach(self, ip: str, up: Direction, down: Direction) -> None:
         """Connect a node."""
@@ -286,7 +296,7 @@ class Network:
         if port == 0:
             port, self._next_port = self._next_port, self._next_port + 1
         if group is not None:
-            member = Port(self, (ip, port), wake, (group, port))
+            member = Port(self, (ip, port), wake, (group, port), joined_at=self.now)
             self._members.setdefault((group, port), []).append(member)
             return member
         address = (ip, port)
@@ -329,11 +339,16 @@ class Network:
         now, multicast = self._scheduler.now, to in self._members
         members = None
         if multicast:
-            members = [m for m in self._members[to] if m.address[0] != source[0] and not m.forgotten]
+            members = [m for m in self._members[to] if m.address[0] != source[0] and self._is_known(m)]
         up = self._links[source[0]].up
         for passed_at in up.transit(len(data), now, multicast=multicast):
             left = up.mangle(data)
             self._scheduler.at(passed_at, partial(self._fan_out, left, source, to, members))
+
+    def _is_known(self, member: Port) -> bool:
+        """Say whether the switch knows a member, and has not forgotten it."""
+        lasts_ns = self.membership_ns
+        return not member.forgotten and (lasts_ns is None or self.now - member.joined_at < lasts_ns)
 
     def _fan_out(self, data: bytes, source: Address, to: Address, members: list[Port] | None) -> None:
         """Pass on what has come through the sender's link now: receivers' links are entered in this order."""

@@ -37,7 +37,8 @@ from radiosync.wire.messages import ByeReason
 
 BYES = 3
 BYE_PAUSE_NS = 20 * NS_PER_MS
-SAVE_NS = NS_PER_S  # as the real one
+SAVE_NS = NS_PER_S  # as the real one ...
+REFRESH_NS = 100 * NS_PER_S  # ... which joins its group anew so often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,13 @@ class HostNode:
     """A host, from its start to its end."""
 
     def __init__(
-        self, machine: Machine, source: SimSource, *, live: bool = False, continued: Remembered | None = None
+        self,
+        machine: Machine,
+        source: SimSource,
+        *,
+        live: bool = False,
+        continued: Remembered | None = None,
+        first_seq: int = 0,
     ) -> None:
         self.machine = machine
         self.source = source
@@ -99,8 +106,12 @@ class HostNode:
         """What it has written down for the case that it is killed."""
         self._stamp: tuple[object, ...] | None = None
         self._save_at = HostNs(0)
+        self._refresh_at = machine.clock.host(machine.scheduler.now)
         self._lengths: deque[int] = deque()
-        if continued is not None:
+        if continued is None:
+            self.session.sender.packetizer.go_on_at(first_seq, MediaFrame(0))
+            self.session.sender.next_seq_sent = first_seq
+        else:
             self._lengths.extend(mark.frames for mark in continued.chunks)
             source.resume(continued.chunks[0].song_id, continued.chunks[0].song_frame)
         self.events: list[tuple[TrueNs, HostEvent]] = []
@@ -168,6 +179,9 @@ class HostNode:
         session.handle_timeout(now)
         while (job := session.sender.next_tier_job(complete=session.final_frame is not None)) is not None:
             session.sender.add_tier_audio(transcode(job, session.format, self._chunk_codec), now)
+        if now >= self._refresh_at:
+            self._refresh_at = HostNs(now + REFRESH_NS)
+            self._solicited.rejoin()
         self._note_records()
         self._write_down(now)
         for datagram in session.datagrams_to_send(now):

@@ -32,6 +32,8 @@ class Result:
 def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
     """Return the world of a scenario, everything planned and nothing run."""
     world = World(seed, keep_trace=keep_trace)
+    if scenario.membership_s is not None:
+        world.network.membership_ns = ns_from_s(scenario.membership_s)
     cast = Cast(scenario, world)
     world.at(ns_from_s(scenario.host.start_s), cast.start_host)
     for group in scenario.listeners:

@@ -89,6 +89,8 @@ class Host:
     """The host's machine, started at `start_s`."""
 
     start_s: float = 0.0
+    first_seq: int = 0
+    """The first chunk's number: a little below 2^32, numbers wrap on the wire soon."""
     clock: ClockSettings = field(default_factory=ClockSettings)
     up: LinkSettings = field(default_factory=LinkSettings)
     down: LinkSettings = field(default_factory=LinkSettings)
@@ -213,6 +215,9 @@ class Scenario:
     config: Mapping[str, object] = field(default_factory=dict)
     calm_from_s: float | None = None
     """From when on nothing goes wrong any more on any link; all has to be well `limits.converge_s_max` later."""
+    membership_s: float | None = None
+    """After how long without a report the network forgets that somebody is in a group: 260 where a switch snoops on
+    IGMP and nobody asks for members (RFC 3376 section 8.4); None for never."""
     extra_s: float = 6.0
     """How long to go on after the last frame, as if nobody had been waited for and nothing ordered."""
 

@@ -89,10 +89,11 @@ class World:
         *,
         dense: bool = False,
         live: bool = False,
+        first_seq: int = 0,
     ) -> HostNode:
         """Start a host now."""
         source = SimSource(audio, song_frames, salt=len(self.hosts) * SALT_FRAMES, dense=dense)
-        host = HostNode(machine, source, live=live)
+        host = HostNode(machine, source, live=live, first_seq=first_seq)
         self.trace.note(self.now, f"{machine.name} starts")
         self.hosts.append(host)
         return host

@@ -1,15 +1,20 @@
 """A listener behind a narrow link steps down and climbs back, and nobody else notices."""
 
+from dataclasses import replace
+
 import pytest
 
 from radiosync.listener.events import QualityChanged
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Scenario
 
+WRAPS_MEANWHILE = (1 << 32) - 100
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_throttled_listener_steps_down_without_a_gap_and_climbs_back(scenarios, seed):
-    result = run_scenario(Scenario.load(scenarios / "throttle.toml"), seed)
+
+@pytest.mark.parametrize(("seed", "first_seq"), [(0, 0), (1, WRAPS_MEANWHILE)])
+def test_a_throttled_listener_steps_down_without_a_gap_and_climbs_back(scenarios, seed, first_seq):
+    scenario = Scenario.load(scenarios / "throttle.toml")
+    result = run_scenario(replace(scenario, host=replace(scenario.host, first_seq=first_seq)), seed)
     assert not result.violations
     for node in result.world.listeners:
         changes = [(at, event.tier) for at, event in node.events if isinstance(event, QualityChanged)]
@@ -25,3 +30,4 @@ def test_a_throttled_listener_steps_down_without_a_gap_and_climbs_back(scenarios
     host = result.world.hosts[0].session
     assert host.sender.ladder.active == ()
     assert host.sender.counters.tier_symbols_sent > 0
+    assert (host.sender.next_seq_sent > 1 << 32) == bool(first_seq)

@@ -18,6 +18,14 @@ def test_the_scenario_files(scenarios, name):
     assert not result.violations
 
 
+def test_that_numbers_wrap_is_unheard(scenarios):
+    result = run_scenario(Scenario.load(scenarios / "wrap.toml"), 1)
+    assert not result.violations
+    assert result.world.hosts[0].session.sender.next_seq_sent > 1 << 32
+    numbers = {node.machine.name: node.streams[0].requests.nacks for node in result.world.listeners}
+    assert all(numbers.values()), "everybody had something to ask for"
+
+
 def test_without_loss_nobody_asks_for_anything(make_scenario):
     result = run_scenario(make_scenario(nacks_max=0, from_first_frame=True, exact_error_ns_p99_max=300_000), 1)
     assert not result.violations
