@@ -118,7 +118,7 @@ class ListenerSession:
         elif stream is not None and ours and isinstance(message, Announce):
             stream.receive_announce(message, now)
         elif stream is not None and ours and isinstance(message, SongInfo):
-            stream.receive_song(message)
+            stream.receive_song(message, now)
         elif stream is not None and ours and isinstance(message, Sync):
             stream.receive_sync(message, now)
         elif stream is not None and ours and isinstance(message, Solo):

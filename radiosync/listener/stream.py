@@ -114,8 +114,9 @@ class Stream:
             self.set_final(announce.final_frame)
             self._final_at = announce.sent_at
 
-    def receive_song(self, song: SongInfo) -> None:
+    def receive_song(self, song: SongInfo, now: LocalNs) -> None:
         """Take in the tags of a song."""
+        self._follow(song.timeline, now)
         while len(self._songs) >= SONGS_MAX and song.song_id not in self._songs:
             del self._songs[next(iter(self._songs))]
         self._songs[song.song_id] = song

@@ -222,6 +222,15 @@ def test_a_timeline_is_followed_by_its_version(follow, kit, announce):
         assert stream.schedule.log.newest == newer
 
 
+def test_songs_tell_of_the_timeline_too(follow, kit, announce):
+    """Who has lost all else that told of a jump must not play on for that."""
+    stream = follow()
+    newer = replace(announce.timeline, version=5, effective_at=announce.timeline.effective_at + 7)
+    song = SongInfo(session=7, timeline=newer, song_id=1, first_frame=0, frames=None, title="", artist="", album="")
+    stream.receive_song(song, kit.START)
+    assert stream.schedule.log.newest == newer
+
+
 def test_songs_are_bounded(follow, kit, announce):
     stream = follow()
     for song_id in range(1, SONGS_MAX + 10):
@@ -235,7 +244,8 @@ def test_songs_are_bounded(follow, kit, announce):
                 title=f"{song_id}",
                 artist="",
                 album="",
-            )
+            ),
+            kit.START,
         )
     assert len(stream._songs) == SONGS_MAX
     newest = audio(kit, announce, 50)[0]
@@ -455,7 +465,8 @@ def test_the_song_is_that_of_the_chunk_under_the_cursor(follow, kit, announce):
             SongInfo(
                 session=7, timeline=announce.timeline, song_id=song_id, first_frame=first * CHUNK, frames=None,
                 title=f"{song_id}", artist="", album="",
-            )
+            ),
+            kit.START,
         )  # fmt: skip
         for symbol in audio(kit, announce, seq, first * CHUNK):
             stream.receive_audio(replace(symbol, chunk=replace(symbol.chunk, song_id=song_id)), kit.START)
