@@ -7,6 +7,7 @@ period it is, the amplitude says: it rises along a ramp of many periods, and is 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,8 @@ from radiosync.audio.song import Song
 from radiosync.host.packetizer import CodedAudio
 from radiosync.listener.exact import Block
 from radiosync.sim.scheduler import TrueNs
+from radiosync.sim.told import cuts
+from radiosync.timeline import Timeline
 
 TONE_HZ = 10
 RAMP_S = 20  # of the amplitude: a multiple of the tone's period, and longer than any error
@@ -40,6 +43,8 @@ class SimSource:
         self.generation = 0
         self.cuts: dict[int, int] = {}
         """The media frames before which the timeline ends playing, and with which it goes on."""
+        self.records: dict[int, Timeline] = {}
+        """The timeline's records by their versions."""
         self._salt = salt
         self._lengths = song_frames
         self._index = 0
@@ -193,6 +198,8 @@ class ExactSink:
     """Takes the blocks of an exact playout, and compares each with the truth as it comes."""
 
     source: SimSource
+    versions: Sequence[int] | None = None
+    """The records that the listener has been told, growing as it is; None for all."""
     first_frame: int | None = None
     first_at: TrueNs | None = None
     next_frame: int = 0
@@ -202,28 +209,40 @@ class ExactSink:
     repeated_frames: int = 0
     skipped_frames: int = 0
     overrun_frames: int = 0
-    """Frames that the timeline leaves out; silence is none, since who was cut off may not have heard of the jump."""
+    """Frames that the timeline leaves out, as far as the listener has been told; silence is none."""
     rejoined: bool = False
     """Whether the listener has just found the session again after it had lost it: it may then go on later on."""
     emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
     """First frame and true time of each block."""
+    _known: tuple[int, dict[int, int]] = field(default_factory=lambda: (0, {}))
+    """Of how many versions the cuts are kept, and these."""
 
     def write(self, block: Block, at: TrueNs) -> None:
         """Take `block` at the true instant `at`."""
         count = len(block.samples)
         if self.first_frame is None:
             self.first_frame, self.first_at, self.next_frame = block.frame, at, block.frame
-        while self.next_frame < block.frame and self.next_frame in self.source.cuts:
-            self.next_frame = self.source.cuts[self.next_frame]
+        known = self._known_cuts()
+        for end, begin in known.items():
+            if end <= self.next_frame < begin <= block.frame:  # who is told late is beyond the end by then
+                self.next_frame = begin
         self.repeated_frames += max(0, self.next_frame - block.frame)
         self.skipped_frames += 0 if self.rejoined else max(0, block.frame - self.next_frame)
         self.rejoined = False
         right = (block.samples == self.source.samples(block.frame, count)).all(axis=1)
         silent = (block.samples == 0).all(axis=1)
-        for end, begin in self.source.cuts.items():
+        for end, begin in known.items():
             left_out = slice(max(end - block.frame, 0), max(begin - block.frame, 0))
             self.overrun_frames += int((~silent[left_out]).sum())
         self.silent_frames += int(silent.sum())
         self.wrong_frames += int((~right & ~silent).sum())
         self.next_frame = block.frame + count
         self.emitted.append((block.frame, at))
+
+    def _known_cuts(self) -> dict[int, int]:
+        if self.versions is None:
+            return self.source.cuts
+        if len(self.versions) != self._known[0]:
+            records = [self.source.records[version] for version in self.versions if version in self.source.records]
+            self._known = len(self.versions), cuts(records, self.source.format.rate)
+        return self._known[1]

@@ -4,7 +4,7 @@ Each `_turn` follows its driver's line by line: clock first, then play, then wha
 differs is where time, datagrams and sound come from.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -27,6 +27,7 @@ from radiosync.sim.devices import ExactSink, SimSource
 from radiosync.sim.network import Address, Network
 from radiosync.sim.process import LATE_NS, Process
 from radiosync.sim.scheduler import Scheduler, TrueNs
+from radiosync.sim.told import Told, cuts
 from radiosync.sim.trace import Trace
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, ns_from_frames
@@ -117,6 +118,7 @@ class HostNode:
         self.events: list[tuple[TrueNs, HostEvent]] = []
         self.records = [self.session.transport.newest]
         """The timeline from its beginning."""
+        source.records[self.records[0].version] = self.records[0]
         self._orders: deque[tuple[Command, float]] = deque()
         self._jumping = False
         self.process.wake()
@@ -238,13 +240,10 @@ class HostNode:
 
     def _note_records(self) -> None:
         """Keep the timeline's new records, and note for the sinks what they leave out."""
-        log, rate = self.session.transport.log, self.session.format.rate
-        while (record := log.after(self.records[-1])) is not None:
-            played = next((r for r in reversed(self.records) if r.playing), None)
-            end = None if played is None else log.end_frame(played, rate)
-            if record.playing and end is not None and end < record.media_frame:
-                self.source.cuts[end] = record.media_frame
+        while (record := self.session.transport.log.after(self.records[-1])) is not None:
             self.records.append(record)
+            self.source.records[record.version] = record
+            self.source.cuts = cuts(self.records, self.source.format.rate)
 
     def _take_events(self, true_now: TrueNs) -> None:
         while (event := self.session.next_event()) is not None:
@@ -275,6 +274,7 @@ class ListenerNode:
         self.events: list[tuple[TrueNs, ListenerEvent]] = []
         self.started_at = machine.scheduler.now
         self._source_of = source_of
+        self._told: defaultdict[int, Told] = defaultdict(Told)
         network = machine.config.network
         self.process = machine.process(self._turn)
         wake, ip = self.process.wake, machine.ip
@@ -333,6 +333,8 @@ class ListenerNode:
         for port in (self._control, *self._group_ports.values()):
             for data, source, _ in port.receive():
                 session.receive_datagram(data, source, now, through_group=port is not self._control)
+                if session.stream is not None and source[0] == session.stream.host_ip:
+                    self._told[session.stream.session].note(data, session.stream.session)
         session.handle_timeout(now)
         self._join_tiers()
         if session.rejoin():
@@ -374,7 +376,7 @@ class ListenerNode:
             return
         source = self._source_of(stream.session)
         if source is not None:
-            sink = self.sinks.setdefault(stream.session, ExactSink(source))
+            sink = self.sinks.setdefault(stream.session, ExactSink(source, self._told[stream.session].versions))
             sink.rejoined = sink.first_frame is not None
             stream.attach(ExactPlayout(stream.buffer, stream.schedule, block_ns=self.machine.block_ns))
 

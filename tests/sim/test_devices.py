@@ -5,6 +5,8 @@ from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener.exact import Block
 from radiosync.sim.devices import ExactSink, SimSource
+from radiosync.timeline import PlayState, Timeline
+from radiosync.units import NS_PER_S
 
 FORMATS = [AudioFormat(8000, channels, sample) for channels in (1, 2, 3) for sample in SampleFormat]
 
@@ -70,10 +72,40 @@ def test_a_jump_goes_on_elsewhere_in_frames_nobody_has_used():
     assert source.next(10, Codec.PCM) is None
 
 
+@pytest.mark.parametrize(
+    ("told", "frames", "counts"),
+    [
+        ([1, 2], (20, 30, 35), (0, 0)),  # as the timeline has it
+        ([1, 2], (25, 30, 35), (0, 5)),  # went on although it had been told
+        ([1], (25,), (0, 0)),  # has not been told
+        ([1, 3], (40, 80, 85), (0, 0)),  # of the second jump alone, which ends the first record here ...
+        ([1, 3], (20, 80, 85), (60, 0)),  # ... and not there
+        ([1, 2, 3], (20, 80, 85), (50, 0)),  # had been told of what lies between
+    ],
+)
+def test_a_sink_is_judged_by_what_its_listener_has_been_told(told, frames, counts):
+    source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
+    for version, (frame, at_frames) in enumerate(((0, 0), (30, 20), (80, 40)), 1):
+        source.records[version] = Timeline(
+            version=version,
+            epoch=version,
+            state=PlayState.PLAYING,
+            media_frame=frame,
+            effective_at=at_frames * NS_PER_S // 8000,
+        )
+    sink = ExactSink(source, versions=told)
+    (first, *rest) = frames
+    sink.write(Block(frame=0, samples=source.samples(0, first), due_at=0), 0)
+    if rest:
+        begin, end = rest
+        sink.write(Block(frame=begin, samples=source.samples(begin, end - begin), due_at=0), 0)
+    assert (sink.skipped_frames, sink.overrun_frames) == counts
+
+
 def test_a_sink_that_plays_what_a_jump_leaves_out_is_found_out():
     source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
     source.cuts[20] = 30
-    for cut, frames, counts in ((20, (0, 30), (0, 0, 0)), (19, (0, 30), (0, 11, 0)), (22, (0, 30), (0, 8, 2))):
+    for cut, frames, counts in ((20, (0, 30), (0, 0, 0)), (19, (0, 30), (0, 11, 0)), (22, (0, 30), (0, 0, 2))):
         sink = ExactSink(source)
         sink.write(Block(frame=frames[0], samples=source.samples(0, cut), due_at=0), 0)
         sink.write(Block(frame=frames[1], samples=source.samples(30, 5), due_at=0), 0)
