@@ -35,6 +35,7 @@ LEARNING_NS, NOISY_LEARNING_NS = 10 * NS_PER_S, 30 * NS_PER_S
 STEADY_PERIOD_NS = NS_PER_S
 JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
+EAGER_NS = 3 * NS_PER_S // 4  # a fifth more or less of the half second that a little scatter asks for is below it
 CALM_NS = 2 * NS_PER_MS
 NOISY_SHARE = 4  # the most questions where there was one: a hundred listeners on bad Wi-Fi are 400 answers a second
 LEAST_NS_MAX = 10 * NS_PER_S  # whatever a host announces: the longest interval that can be configured
@@ -86,6 +87,7 @@ class ClockPoller:
         """Whether the clock is good enough to play by, which ends the opening; the filter knows."""
         self._burst_left = 0
         self._opening_count = 0
+        self._next_ns = BURST_PERIOD_NS
         self._began_at = now
         self._silent_since = now
         self._silence_ns = self._silence_ns_min
@@ -121,7 +123,8 @@ class ClockPoller:
             self._silence_ns = min(2 * self._silence_ns, max(SILENCE_NS_MAX, self._silence_ns_min))
             self._reburst_at = LocalNs(now + self._silence_ns)
             self._begin_burst(REBURST_COUNT, now)
-        self._timeout_at = LocalNs(now + self._period_ns(now))
+        self._next_ns = self._period_ns(now)
+        self._timeout_at = LocalNs(now + self._next_ns)
         return [self._new_request()]
 
     def note_sent(self, request: bytes, sent_at: LocalNs) -> None:
@@ -174,6 +177,11 @@ class ClockPoller:
     def in_burst(self) -> bool:
         """Say whether questions follow each other at once."""
         return self._burst_left > 0
+
+    @property
+    def eager(self) -> bool:
+        """Say whether questions are so frequent that each should leave when it is due."""
+        return self._next_ns < EAGER_NS
 
     @property
     def outstanding(self) -> int:

@@ -31,7 +31,7 @@ from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
 LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
 SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
-TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 100 * NS_PER_MS  # between two fills: a wake-up costs more than a block of music
+TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 200 * NS_PER_MS  # between two fills: a wake-up costs more than a block of music
 LEFT_NS = 100 * NS_PER_MS  # has to be left in the ring when it is filled again, for a loop that is late ...
 TURN_SHARE = 4  # ... or, of a short one, all but this part
 AFTER_CALLBACK_NS = 5 * NS_PER_MS  # is when to fill: then the device has taken as much each time

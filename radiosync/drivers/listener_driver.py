@@ -31,7 +31,7 @@ from radiosync.wire.groups import tier_group
 
 STATS_NS = NS_PER_S
 SAVE_NS = 60 * NS_PER_S
-COLLECT_NS = 100 * NS_PER_MS  # while enough is buffered: a wake-up for each datagram costs more than the datagram
+COLLECT_NS = 200 * NS_PER_MS  # while enough is buffered: a wake-up for each datagram costs more than the datagram
 COLLECT_BUFFER_NS = NS_PER_S  # below this much buffered, every datagram matters at once
 
 
@@ -299,8 +299,11 @@ class ListenerDriver:
     def _wake_at(self, now: LocalNs) -> LocalNs:
         if self._more:
             return now
-        if self._collecting and self._device is not None:  # whatever else is due can wait for the device's turn
-            return min(self._device.next_timeout(now), LocalNs(now + COLLECT_NS))
+        stream = self.session.stream
+        if self._collecting and self._device is not None and stream is not None:
+            # Whatever else is due can wait for the device's turn.
+            wake_at = min(self._device.next_timeout(now), LocalNs(now + COLLECT_NS))
+            return min(wake_at, stream.poller.next_timeout()) if stream.poller.eager else wake_at
         wake_at = self.session.next_timeout(now)
         if self._device is not None:
             return min(wake_at, self._device.next_timeout(now))

@@ -264,6 +264,7 @@ SPANS = ((START + 12 * NS, START + 27 * NS), (START + 40 * NS, START + 70 * NS))
 def test_where_delays_scatter_more_is_asked(poller, excess_ms: float, per_s: float) -> None:
     poller.excess_ns = excess_ms * MS
     times, _ = drive(poller, START + 70 * NS)
+    assert poller.eager == (per_s > 1)
     learning, steady = ([t for t in times if low <= t < high] for low, high in SPANS)
     assert len(steady) / 30 == pytest.approx(per_s, rel=0.1)
     assert len(learning) / 15 == pytest.approx(4 * per_s if excess_ms > 2 else 1.0, rel=0.1), "and for longer"

@@ -52,9 +52,15 @@ def test_while_all_is_calm_the_device_alone_decides_when_to_wake_up(driver: Any)
     driver._device = SimpleNamespace(next_timeout=lambda now: LocalNs(now + 80 * NS_PER_MS))
     assert driver._wake_at(NOW) == NOW + 1
     driver._collecting = True
+    poller = SimpleNamespace(eager=False, next_timeout=lambda: LocalNs(NOW + 30 * NS_PER_MS))
+    driver.session.stream = SimpleNamespace(poller=poller)
     assert driver._wake_at(NOW) == NOW + 80 * NS_PER_MS
+    poller.eager = True
+    assert driver._wake_at(NOW) == NOW + 30 * NS_PER_MS, "but a clock that has to be learnt is asked in time"
+    poller.eager = False
     driver._device.next_timeout = lambda now: LocalNs(now + 10**10)
     assert driver._wake_at(NOW) == NOW + COLLECT_NS
+    driver.session.stream = None
 
 
 @pytest.mark.parametrize("kernel_stamps", [True, False])
