@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from radiosync.config import Config
-from radiosync.drivers.interfaces import find_interface
+from radiosync.drivers.interfaces import find_interface, find_interfaces
 from radiosync.drivers.startup import Startup
 from radiosync.errors import ConfigError, UserError
 from radiosync.ui import console
@@ -72,14 +72,15 @@ def host(
             "host.loop": loop,
         },
     )
-    place = find_interface(settings.network.interface, settings.network.group)
+    places = find_interfaces(settings.network.interface, settings.network.group)
     console.keep_stderr()
     music = open_source(source, settings, format, console.warn)
-    state = HostState.open(settings, music, place, console.warn)
-    driver = HostDriver(settings, music, place, host_name(), stats_json, state=state)
+    state = HostState.open(settings, music, places[0], console.warn)
+    driver = HostDriver(settings, music, places, host_name(), stats_json, state=state)
     network = settings.network
     console.say(
-        f"sending {console.format_line(music.format)} to {endpoint(network.group, network.port)} from {place.ip}"
+        f"sending {console.format_line(music.format)} to {endpoint(network.group, network.port)} from "
+        + " and ".join(place.ip for place in places)
     )
     if state is not None and state.remembered is not None:
         console.say(f"going on where a host was killed {state.silent_ns / NS_PER_S:.1f} s ago")

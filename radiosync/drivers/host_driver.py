@@ -1,6 +1,6 @@
 """Runs a host session on real sockets: one loop, with the reader beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -10,23 +10,21 @@ from radiosync.config import Config
 from radiosync.drivers.clocks import MediaClock, local_now
 from radiosync.drivers.control_thread import ControlThread
 from radiosync.drivers.controls import Controls, listener_values
+from radiosync.drivers.host_ports import HostPorts
 from radiosync.drivers.host_state import HostState
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.keys import QUIT, Keys
 from radiosync.drivers.loop import StatsFile, Waiter
 from radiosync.drivers.reader import End, Reader, Source
-from radiosync.drivers.send_queue import RETRY_NS, SendQueue
+from radiosync.drivers.send_queue import RETRY_NS
 from radiosync.drivers.transcoder import Transcoder
-from radiosync.drivers.udp import KERNEL_STAMPS, Port, open_group, open_unicast
+from radiosync.drivers.udp import KERNEL_STAMPS
 from radiosync.errors import NetworkError, RemoteProtocolError
 from radiosync.host.events import HostEvent, SyncGo
 from radiosync.host.packetizer import CodedAudio
-from radiosync.host.sender import Datagram
 from radiosync.host.session import HostSession
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, MediaFrame
 from radiosync.wire import ntp
-from radiosync.wire.groups import tier_group
-from radiosync.wire.limits import TIERS_MAX
 from radiosync.wire.messages import ByeReason
 
 BYES = 3  # a lost good-bye is a listener that waits
@@ -44,35 +42,27 @@ class HostDriver:
         self,
         config: Config,
         source: Source,
-        interface: Interface,
+        interfaces: Sequence[Interface],
         name: str,
         stats: Path | None,
         *,
         heeds_keys: bool = True,
         state: HostState | None = None,
     ) -> None:
-        network = config.network
-        self._groups = [(tier_group(network.group, tier), network.port) for tier in range(TIERS_MAX)]
         self._config = config
         self._source = source
-        self.interface = interface
         self._stats = StatsFile(stats)
         self._state = state
         self._clock = MediaClock() if state is None else state.clock
-        ttl = network.ttl
-        self._control = open_unicast(interface, network.control_port, group_ttl=ttl, dscp=network.dscp_clock)
-        self._solicited = open_group(interface, network.group, network.control_port)
-        self._time = open_unicast(interface, network.clock_port, group_ttl=ttl, dscp=network.dscp_clock, stamps=True)
-        self._audio = open_unicast(interface, 0, group_ttl=ttl, dscp=network.dscp_audio)
-        self._music = SendQueue(self._audio)
+        self.ports = HostPorts(config.network, interfaces)
         self._refresh_at = HostNs(self._clock.now() + REFRESH_NS)
         self.session = HostSession(
             config,
             source.format,
             rng=SystemRandom(),
             now=self._clock.now(),
-            control_port=self._control.port,
-            clock_port=self._time.port,
+            control_port=config.network.control_port,
+            clock_port=config.network.clock_port,
             name=name,
             live=source.live,
             continued=None if state is None else state.remembered,
@@ -81,7 +71,7 @@ class HostDriver:
         self._reader = Reader(source, self.session.sender.chunk_frames, Codec[config.codec.upper()], lengths)
         self._waiter = Waiter()
         self._transcoder = Transcoder(source.format, self._waiter.wake)
-        for readable in (self._time, self._control, self._solicited, self._reader.wake):
+        for readable in (*self.ports.readable, self._reader.wake):
             self._waiter.watch(readable)
         self._stats_at = self._clock.now()
         self._controls = Controls(self.session, self._reader, source, self._waiter.wake)
@@ -89,7 +79,7 @@ class HostDriver:
         self.control_error: NetworkError | None = None
         if config.host.control:
             try:
-                self._control_thread = ControlThread(self._controls, config.host.control, network.control_port)
+                self._control_thread = ControlThread(self._controls, config.host.control, config.network.control_port)
             except NetworkError as error:  # the music is more important
                 self.control_error = error
         self.keys = Keys(wanted=heeds_keys)
@@ -143,13 +133,11 @@ class HostDriver:
         self._reader.close()
         self._transcoder.close()
         self._stats.close()
-        for port in (self._control, self._solicited, self._time, self._audio):
-            port.close()
+        self.ports.close()
 
     def _turn(self, now: HostNs, on_event: Callable[[HostEvent], None]) -> None:
         self._answer_clock()
-        for port in (self._control, self._solicited):
-            self._receive(port, now)
+        self._receive(now, solicited=True)
         self._reader.clear_wake()
         self._controls.carry_out(now)
         self._reader.chunk_frames = self.session.sender.chunk_frames
@@ -168,14 +156,14 @@ class HostDriver:
                     self.session.end_of_audio(item.generation, now)
         self.session.handle_timeout(now)
         self._transcode(now)
-        if now >= self._refresh_at:  # or a switch forgets that who looks for a host is to be heard here
+        if now >= self._refresh_at:
             self._refresh_at = HostNs(now + REFRESH_NS)
-            self._solicited.rejoin()
-        self._music.flush()
+            self.ports.rejoin()
+        self.ports.flush()
         if self._state is not None:
             self._state.save(self.session, now)
         for datagram in self.session.datagrams_to_send(now):
-            self._send(datagram)
+            self.ports.send(datagram)
         while (event := self.session.next_event()) is not None:
             if isinstance(event, SyncGo):
                 self._last_start = {
@@ -197,10 +185,10 @@ class HostDriver:
         while True:
             self._waiter.wait((min(until, HostNs(now + CROWD_GATHER_NS)) if self._gathering else until) - now)
             now = self._clock.now()
-            if now >= until or not self._waiter.only(self._time, self._control):
+            if now >= until or not self._waiter.only(*self.ports.asked):
                 return
             self._answer_clock()
-            if self._receive(self._control, now):
+            if self._receive(now):
                 if self.session.transport.preparation is not None:
                     return  # everybody may be ready now
                 until = min(until, self._wake_at(now))
@@ -211,7 +199,7 @@ class HostDriver:
         self._requests_before = self.clock_requests
         if crowd is not self._gathering:
             self._gathering = crowd
-            for port in (self._time, self._control):
+            for port in self.ports.asked:
                 (self._waiter.unwatch if crowd else self._waiter.watch)(port)
 
     def _quit(self, now: HostNs) -> bool:
@@ -223,23 +211,24 @@ class HostDriver:
             self._controls.key(*key, now)
         return key == QUIT
 
-    def _receive(self, port: Port, now: HostNs) -> bool:
-        """Take in what has come; say whether that was anything."""
-        came = port.receive()
+    def _receive(self, now: HostNs, *, solicited: bool = False) -> bool:
+        """Take in what has come, also to the group where `solicited`; say whether that was anything."""
+        came = self.ports.receive(solicited=solicited)
         for data, source in came:
             self.session.receive_datagram(data, source, now)
         return bool(came)
 
     def _answer_clock(self) -> None:
-        for data, source, received_at in self._time.receive_stamped():
-            at = self._clock.at(received_at)
-            try:
-                answer = ntp.respond(data, received_at=at, sent_at=at)
-            except RemoteProtocolError:
-                self.clock_rejected += 1
-                continue
-            self._time.send(ntp.stamp_departure(answer, self._clock.now()), source)
-            self.clock_requests += 1
+        for way in self.ports.ways:
+            for data, source, received_at in way.clock.receive_stamped():
+                at = self._clock.at(received_at)
+                try:
+                    answer = ntp.respond(data, received_at=at, sent_at=at)
+                except RemoteProtocolError:
+                    self.clock_rejected += 1
+                    continue
+                way.clock.send(ntp.stamp_departure(answer, self._clock.now()), source)
+                self.clock_requests += 1
 
     def _transcode(self, now: HostNs) -> None:
         """Take what was made for the lower tiers, and give out what is to be made next."""
@@ -251,13 +240,9 @@ class HostDriver:
             if job is not None:
                 self._transcoder.submit(job)
 
-    def _send(self, datagram: Datagram) -> None:
-        way: Port | SendQueue = self._control if datagram.urgent else self._music
-        way.send(datagram.data, self._groups[datagram.tier] if datagram.to is None else datagram.to)
-
     def _wake_at(self, now: HostNs) -> HostNs:
         wake_at = self.session.next_timeout(now)
-        if self._music:
+        if self.ports.waiting:
             wake_at = min(wake_at, HostNs(now + RETRY_NS))
         wanted_at = self.session.audio_wanted_at(now) if self._reader.ready else None
         return wake_at if wanted_at is None else min(wake_at, wanted_at)
@@ -265,7 +250,7 @@ class HostDriver:
     def _say_bye(self, reason: ByeReason) -> None:
         for _ in range(BYES):
             for datagram in self.session.byes(reason):
-                self._send(datagram)
+                self.ports.send(datagram)
             until = local_now() + BYE_PAUSE_NS
             while (left_ns := until - local_now()) > 0:
                 self._waiter.wait(left_ns)
@@ -304,8 +289,8 @@ class HostDriver:
             "copies_sent": session.copies.counters.sent,
             "copies_refused": session.copies.counters.refused,
             "copies_dropped": session.copies.counters.dropped,
-            "send_errors": self._control.send_errors + self._music.lost,
-            "sends_delayed": self._music.delayed,
+            "send_errors": self.ports.send_errors,
+            "sends_delayed": self.ports.delayed,
             "history_bytes": session.sender.history.coded_bytes(),
             "last_start": self._last_start,
             "listeners": [listener_values(session, row, now) for row in session.listeners],

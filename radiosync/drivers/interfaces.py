@@ -29,11 +29,27 @@ def is_v6(ip: str) -> bool:
     return ":" in ip
 
 
+def find_interfaces(wanted: str, group: str) -> tuple[Interface, ...]:
+    """Return the interfaces of a host: those named in `wanted`, separated by commas, or the one that leads to `group`.
+
+    Raises NetworkError as `find_interface` does, also for one that is named twice.
+    """
+    found: dict[str, Interface] = {}
+    for name in wanted.split(","):
+        interface = find_interface(name.strip(), group)
+        if interface.ip in found:
+            raise NetworkError(f"interface {name.strip()}: {interface.ip} is named twice; name each interface once")
+        found[interface.ip] = interface
+    return tuple(found.values())
+
+
 def find_interface(wanted: str, group: str, host: str = "") -> Interface:
     """Return the interface named `wanted` (a name or one of its addresses), or with "" the one that leads there.
 
     There is `group`, or `host` where one is given.  Raises NetworkError where there is none, naming those there are.
     """
+    if "," in wanted:
+        raise NetworkError(f"interface {wanted}: only a host uses several; name one of them with --interface")
     if is_v6(group):
         return _find_v6(wanted or host.partition("%")[2], group)
     if not wanted:

@@ -92,7 +92,7 @@ class _Player:
         self, settings: Config, place: Interface, name: str, rounds: int, recorder: Recorder | None, say: Say
     ) -> None:
         self._source = CalibrationSource()
-        self._driver = HostDriver(settings, self._source, place, name, None, heeds_keys=False)
+        self._driver = HostDriver(settings, self._source, (place,), name, None, heeds_keys=False)
         self._rounds = rounds
         self._recorder = recorder
         self._say = say

@@ -61,7 +61,7 @@ def make_host(port):
 
     def make(**keys):
         usual = {"network.group": "239.255.201.16", "network.port": port, "host.control": ""}
-        hosts.append(HostDriver(Config.load(None, usual | keys), Music(), Interface(LOOPBACK, "lo"), "host", None))
+        hosts.append(HostDriver(Config.load(None, usual | keys), Music(), (Interface(LOOPBACK, "lo"),), "host", None))
         return hosts[-1]
 
     yield make

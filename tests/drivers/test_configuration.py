@@ -155,9 +155,12 @@ def command(monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("words", "owner"), [(["listen"], listen_command), (["host", "--source", "x"], cli)])
-def test_interface_is_where_everything_goes(command, words, owner):
-    assert command('network.interface = "tun7"', words, owner, "find_interface")[0] == "tun7"
+@pytest.mark.parametrize(
+    ("words", "owner", "name"),
+    [(["listen"], listen_command, "find_interface"), (["host", "--source", "x"], cli, "find_interfaces")],
+)
+def test_interface_is_where_everything_goes(command, words, owner, name):
+    assert command('network.interface = "tun7"', words, owner, name)[0] == "tun7"
 
 
 def test_name_is_what_a_listener_is_called(command, monkeypatch):

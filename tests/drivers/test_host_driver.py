@@ -45,8 +45,8 @@ def asker(make_host):
     host = make_host(**{"radio_sync.buffer_duration": 2.0})
     turn_until(host, lambda: host.session.sender.packetizer.next_seq > 2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.bind((host.interface.ip, 0))
-        yield host, asking, (host.interface.ip, host._time.port)
+        asking.bind((host.ports.ways[0].interface.ip, 0))
+        yield host, asking, (host.ports.ways[0].interface.ip, host.ports.ways[0].clock.port)
 
 
 def test_who_only_asks_for_the_time_costs_no_turn(asker):
@@ -56,7 +56,7 @@ def test_who_only_asks_for_the_time_costs_no_turn(asker):
         asking.sendto(ntp.request(77), clock)
     for _ in range(100):  # the reader may have something to say as well
         host._reader.clear_wake()
-        host._solicited.receive()  # and so has the group: its own question who else hosts there
+        host.ports.ways[0].solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 20 * NS_PER_MS)
         if host.clock_requests == asked + 5:
             break
@@ -71,16 +71,18 @@ def message_of(data):
 def test_what_listeners_say_is_taken_in_while_waiting_and_heeded_at_once(asker):
     host, asking, clock = asker
     asking.sendto(ntp.request(77), clock)
-    asking.sendto(b"anything", (host.interface.ip, host._control.port))
+    asking.sendto(b"anything", (host.ports.ways[0].interface.ip, host.ports.ways[0].control.port))
     rejected = host.session.counters.rejected
     for _ in range(100):
         host._reader.clear_wake()
-        host._solicited.receive()  # and so has the group: its own question who else hosts there
+        host.ports.ways[0].solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 20 * NS_PER_MS)
         if host.session.counters.rejected > rejected:
             break
     assert host.session.counters.rejected == rejected + 1, "taken in without a turn"
-    asking.sendto(encode(Solicit(session=0, nonce=5)), (host.interface.ip, host._control.port))
+    asking.sendto(
+        encode(Solicit(session=0, nonce=5)), (host.ports.ways[0].interface.ip, host.ports.ways[0].control.port)
+    )
     until = host._clock.now() + 3600 * NS_PER_S
     host._wait(until)
     assert host._clock.now() < until, "a question is answered at once"
@@ -110,11 +112,11 @@ def test_a_crowd_s_questions_are_gathered_and_answered_all_the_same(asker):
     asking.sendto(ntp.request(77), clock)
     host._reader.clear_wake()
     host._waiter.wait(0)
-    assert not host._waiter.is_ready(host._time), "no wake-up for each of them"
+    assert not host._waiter.is_ready(host.ports.ways[0].clock), "no wake-up for each of them"
     received_at = host._clock.now()
     for _ in range(100):
         host._reader.clear_wake()
-        host._solicited.receive()  # and so has the group: its own question who else hosts there
+        host.ports.ways[0].solicited.receive()  # and so has the group: its own question who else hosts there
         host._wait(host._clock.now() + 2 * CROWD_GATHER_NS)
         if host.clock_requests > asked:
             break
@@ -125,13 +127,13 @@ def test_a_crowd_s_questions_are_gathered_and_answered_all_the_same(asker):
     host._gather()
     asking.sendto(ntp.request(78), clock)
     host._waiter.wait(NS_PER_S)
-    assert host._waiter.is_ready(host._time), "and no more once they are few"
+    assert host._waiter.is_ready(host.ports.ways[0].clock), "and no more once they are few"
 
 
 def test_a_host_s_membership_is_renewed_before_a_switch_forgets_it(make_host, monkeypatch):
     host = make_host()
     rejoined = []
-    monkeypatch.setattr(host._solicited, "rejoin", lambda: rejoined.append(True))
+    monkeypatch.setattr(host.ports.ways[0].solicited, "rejoin", lambda: rejoined.append(True))
     now = host._clock.now()
     for seconds in (1, 101, 102, 202):
         host._turn(now + seconds * NS_PER_S, lambda event: None)

@@ -53,7 +53,7 @@ def place():
 @pytest.fixture
 def host(place, song):
     """A host that plays the song, with a turn whenever it is called."""
-    driver = HostDriver(place.config, open_source([str(song[0])], place.config, "s16", print), LO, "host", None)
+    driver = HostDriver(place.config, open_source([str(song[0])], place.config, "s16", print), (LO,), "host", None)
     yield driver
     driver.close()
 
