@@ -75,8 +75,9 @@ class ExactPlayout:
         """Return when the next block is due, or the next record takes effect."""
         if self.cursor is None or self._record is None:
             return None
-        if not self.ended and self._plays_on(self._record, self.cursor):
-            return self._schedule.due_at(self.cursor, self._record)
+        if self._plays_on(self._record, self.cursor):
+            # After the end nothing is due, whatever follows: only a jump goes on, which takes the end back.
+            return None if self.ended else self._schedule.due_at(self.cursor, self._record)
         following = self._schedule.log.after(self._record)
         return None if following is None else self._schedule.begin_at(following)
 

@@ -263,6 +263,17 @@ def test_a_stall_across_a_pause_and_a_jump_catches_up_with_what_was_to_be_heard(
     assert len(whole) == CUT + kit.MONO.rate + BLOCK
 
 
+def test_a_record_that_begins_after_the_end_wakes_nobody(make, kit):
+    playout = make(final=2000)
+    add(playout, record(kit, 2, PlayState.PLAYING, 8000, NS_PER_S))  # a resync: it says what the first one says
+    run(playout, kit.START, kit.START + NS_PER_S)
+    assert playout.ended
+    assert playout.take(kit.START + 2 * NS_PER_S) is None
+    assert playout.next_timeout() is None, "it would be woken again and again"
+    playout.final_frame = None  # a jump makes the end unknown again
+    assert playout.next_timeout() == kit.START + NS_PER_S // 4
+
+
 def test_who_starts_before_the_record_begins_waits_for_it(make, kit):
     playout = make(final=8000)
     pause, play = pause_and_resume(kit, 2 * NS_PER_S)
