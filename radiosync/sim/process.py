@@ -18,7 +18,7 @@ WAIT_NS_MAX = 250 * NS_PER_MS  # the real loops look around at least so often
 class Process:
     """Calls `turn` when it should; `turn` returns when it wants to be called again.
 
-    `turns` counts the calls, `idle_turns` those that wanted to be called again at once: a loop that spins.
+    `turns` counts the calls, `woken` those before which something had arrived; the others the loop wanted itself.
     """
 
     def __init__(self, scheduler: Scheduler, rng: Random, turn: Callable[[TrueNs], TrueNs], late_ns: int) -> None:
@@ -30,11 +30,13 @@ class Process:
         self._event_at = TrueNs(0)
         self._asleep_until = TrueNs(0)
         self._stopped = False
+        self._arrived = False
         self.turns = 0
-        self.spins = 0
+        self.woken = 0
 
     def wake(self) -> None:
         """Turn soon: something has arrived."""
+        self._arrived = True
         self._plan(self._scheduler.now)
 
     def stall(self, until: TrueNs) -> None:
@@ -64,7 +66,8 @@ class Process:
         now = self._scheduler.now
         self._event = None
         self.turns += 1
+        self.woken += self._arrived
+        self._arrived = False
         self._asleep_until = TrueNs(now + TURN_NS)
         again_at = self._turn(now)
-        self.spins += again_at <= now
         self._plan(min(again_at, TrueNs(now + WAIT_NS_MAX)))

@@ -53,6 +53,15 @@ def test_a_nack_a_spinning_loop_and_an_overflow_are_seen(good):
     assert len(complaints(world, scenario)) == 4
 
 
+def test_a_loop_that_turns_for_what_arrives_does_not_spin(good):
+    world, scenario, _ = good
+    process = world.hosts[0].process
+    assert 0 < process.woken < process.turns
+    process.turns += 100_000
+    process.woken += 100_000
+    assert not complaints(world, scenario)
+
+
 def test_someone_who_never_played_is_seen(make_scenario):
     dead = LinkSettings(outages_ns=((0, 1 << 62),))
     assert run_scenario(make_scenario(2.0, count=1, link=dead), 1).violations == ("room: never played",)
