@@ -94,11 +94,16 @@ class TimelineLog:
 
     def at(self, instant: HostNs) -> Timeline:
         """Return the record in force at `instant`; before the first took effect, the first."""
-        return next((r for r in reversed(self._records) if r.effective_at <= instant), self._records[0])
+        for record in reversed(self._records):  # nearly always the newest
+            if record.effective_at <= instant:
+                return record
+        return self._records[0]
 
     def after(self, record: Timeline) -> Timeline | None:
         """Return the record that follows `record`, if it is known."""
-        return next((r for r in self._records if r.version > record.version), None)
+        if record.version >= self._records[-1].version:
+            return None
+        return next(r for r in self._records if r.version > record.version)
 
     def end_frame(self, record: Timeline, rate: int) -> MediaFrame | None:
         """Return the first frame that is not played any more by `record`; None where no end is known."""

@@ -53,12 +53,21 @@ class Added(Enum):
 
 
 class Slot:
-    """One chunk's place: what has arrived of it, in each tier that it has arrived in."""
+    """One chunk's place: what has arrived of it, in each tier that it has arrived in.
 
-    __slots__ = ("_best", "_tiers", "heard", "seq")
+    `begin` and `end` are the frames that it lies between, which are the same in every tier; `coded_bytes` is the memory
+    that it takes.
+    """
+
+    __slots__ = ("_best", "_tiers", "begin", "coded_bytes", "complete", "end", "heard", "seq")
 
     def __init__(self, seq: int, header: ChunkHeader) -> None:
         self.seq = seq
+        self.begin = header.first_frame
+        self.end = MediaFrame(header.first_frame + header.frames)
+        self.coded_bytes = header.coded_bytes
+        self.complete = False
+        """Whether it is whole in any tier."""
         self.heard = False
         """Whether it has begun to be heard: then it stays as it is, whatever better may come."""
         self._tiers = {header.tier: Assembly(seq, header)}
@@ -68,16 +77,6 @@ class Slot:
     def header(self) -> ChunkHeader:
         """The header of the best tier that is whole, or of the first that came."""
         return self._best.header
-
-    @property
-    def complete(self) -> bool:
-        """Whether it is whole in any tier."""
-        return self._best.complete
-
-    @property
-    def coded_bytes(self) -> int:
-        """The memory that it takes."""
-        return sum(each.header.coded_bytes for each in self._tiers.values())
 
     def knows(self, tier: int) -> bool:
         """Say whether anything of `tier` has arrived."""
@@ -109,18 +108,19 @@ class Slot:
             return Added.DUPLICATE  # too late, or a better one is whole
         known = self._tiers.get(header.tier)
         if known is None:
-            if (header.first_frame, header.frames) != (self.header.first_frame, self.header.frames):
+            if header.first_frame != self.begin or header.first_frame + header.frames != self.end:
                 return Added.REFUSED
             known = self._tiers[header.tier] = Assembly(self.seq, header)
+            self.coded_bytes += header.coded_bytes
         if not known.accepts(header):
             return Added.REFUSED
         if not known.add(audio.index, audio.payload):
             return Added.DUPLICATE
         if not known.complete:
             return Added.NEW
-        self._best = known
+        self._best, self.complete = known, True
         for worse in [tier for tier in self._tiers if tier > header.tier]:
-            del self._tiers[worse]
+            self.coded_bytes -= self._tiers.pop(worse).header.coded_bytes
         return Added.COMPLETED
 
 
@@ -216,21 +216,21 @@ class JitterBuffer:
         self.floor_frame = max(self.floor_frame, frame)
         # One that claims to last long must not hold what lies behind it.
         for entry in self._order[: bisect_left(self._order, frame, key=itemgetter(0))]:
-            if entry[0] + self._slots[entry[1]].header.frames <= frame:
+            if self._slots[entry[1]].end <= frame:
                 self._remove(entry)
 
     def drop_between(self, begin: MediaFrame, end: MediaFrame) -> None:
         """Forget the chunks that lie wholly from `begin` on and before `end`."""
         for entry in [e for e in self._order if begin <= e[0] < end]:
-            if entry[0] + self._slots[entry[1]].header.frames <= end:
+            if self._slots[entry[1]].end <= end:
                 self._remove(entry)
 
     def contiguous_until(self, frame: MediaFrame, enough: MediaFrame | None = None) -> MediaFrame:
         """Return the first frame from `frame` on that is not here completely; looks no further than `enough`."""
         for slot in self._from(frame):
-            if slot.header.first_frame > frame or not slot.complete or (enough is not None and frame >= enough):
+            if slot.begin > frame or not slot.complete or (enough is not None and frame >= enough):
                 break
-            frame = MediaFrame(slot.header.first_frame + slot.header.frames)
+            frame = slot.end
         return frame
 
     def complete_frames(self, frame: MediaFrame) -> int:
@@ -238,8 +238,7 @@ class JitterBuffer:
         ready = 0
         for slot in self._from(frame):
             if slot.complete:
-                begin = max(slot.header.first_frame, frame)
-                ready += slot.header.first_frame + slot.header.frames - begin
+                ready += slot.end - (max(frame, slot.begin))
         return ready
 
     def read(self, frame: MediaFrame, count: int) -> tuple[Samples, NDArray[np.bool_]]:
@@ -247,37 +246,35 @@ class JitterBuffer:
         samples = self.format.silence(count)
         present = np.zeros(count, np.bool_)
         for slot in self._overlapping(frame, count):
-            header = slot.header
             decoded = self._decode(slot) if slot.complete else None
             if decoded is None:
                 continue
-            begin = max(header.first_frame, frame)
-            end = min(header.first_frame + header.frames, frame + count)
+            begin, end = max(slot.begin, frame), min(slot.end, frame + count)
             part = samples[begin - frame : end - frame]
-            part[:] = decoded.samples[begin - header.first_frame : end - header.first_frame]
-            self._join(slot, decoded, begin - header.first_frame, part)
+            part[:] = decoded.samples[begin - slot.begin : end - slot.begin]
+            self._join(slot, decoded, begin - slot.begin, part)
             present[begin - frame : end - frame] = True
         return samples, present
 
     def header_at(self, frame: MediaFrame) -> ChunkHeader | None:
         """Return the header of the chunk that `frame` lies in."""
         for slot in self._from(frame):
-            return slot.header if slot.header.first_frame <= frame else None
+            return slot.header if slot.begin <= frame else None
         return None
 
     def _from(self, frame: MediaFrame) -> Iterator[Slot]:
         """Yield the slots in order of their frames, from the one that `frame` lies in."""
-        index = max(0, bisect_right(self._order, (frame, _AFTER_ALL)) - 1)
-        for position in range(index, len(self._order)):
-            slot = self._slots[self._order[position][1]]
-            if slot.header.first_frame + slot.header.frames > frame:
+        order, slots = self._order, self._slots
+        for position in range(max(0, bisect_right(order, (frame, _AFTER_ALL)) - 1), len(order)):
+            slot = slots[order[position][1]]
+            if slot.end > frame:
                 yield slot
 
     def _overlapping(self, frame: MediaFrame, count: int) -> list[Slot]:
         """Return the slots that hold any of `count` frames from `frame` on; a list, since decoding may remove one."""
         found = []
         for slot in self._from(frame):
-            if slot.header.first_frame >= frame + count:
+            if slot.begin >= frame + count:
                 break
             found.append(slot)
         return found

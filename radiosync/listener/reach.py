@@ -111,12 +111,12 @@ class Reach:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest."""
-        wishes = [self._rejoin_at, self._refresh_at]
+        wake_at = min(self._rejoin_at, self._refresh_at)
         if self.wants_copy:
-            wishes.append(self._back_at)
-        elif self._group_at is not None:
-            wishes.append(LocalNs(max(self._group_at + self._silent_ns, now + LOOK_NS)))
-        return min(wishes)
+            return min(wake_at, self._back_at)
+        if self._group_at is None:
+            return wake_at
+        return min(wake_at, LocalNs(max(self._group_at + self._silent_ns, now + LOOK_NS)))
 
     def _calm(self, now: LocalNs) -> None:
         self._rejoin_ns = REJOIN_NS

@@ -6,7 +6,7 @@ events, play, then sleep until `next_timeout`.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -68,7 +68,17 @@ class Datagram:
 class ListenerSession:
     """Everything a listener does, whichever host it hears."""
 
-    def __init__(self, config: Config, *, rng: Random, now: LocalNs, name: str, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        rng: Random,
+        now: LocalNs,
+        name: str,
+        memory: Memory | None = None,
+        read: Callable[[bytes], Message] = decode,
+    ) -> None:
+        """Begin to look for a host; `read` is `decode`, or what gives the same for the same bytes."""
         self.config = config
         self.name = name
         self.stream: Stream | None = None
@@ -76,6 +86,7 @@ class ListenerSession:
         self.foreign = 0
         self.sessions_seen = 0
         self._rng = rng
+        self._read = read
         self._memory = NoMemory() if memory is None else memory
         self._listener_id = rng.getrandbits(63) + 1
         self._discovery = Discovery(rng, now)
@@ -97,7 +108,7 @@ class ListenerSession:
             self.foreign += 1  # another party's music on the same group: as much as our own, and nothing to read it for
             return
         try:
-            message = decode(data)
+            message = self._read(data)
         except RemoteProtocolError:
             self.rejected += 1
             return
@@ -183,8 +194,7 @@ class ListenerSession:
         if stream.ended and not self._end_told:
             self._events.append(StreamEnded())
         self._end_told = stream.ended  # a jump back may make it go on
-        dry = stream.state(now) in (ListenerState.PLAYING, ListenerState.MUTED)
-        if silent_ns > (LOST_NS if dry else GONE_NS) and (stream.ended or stream.drained(now)):
+        if silent_ns > GONE_NS and self._is_over(stream, silent_ns, now):
             self._drop(HostGone(stopped=False) if not stream.ended else None)
 
     def leave(self) -> Datagram | None:
@@ -273,6 +283,12 @@ class ListenerSession:
             self._drop(None)
         else:
             self._drop(HostGone(stopped=True))
+
+    @staticmethod
+    def _is_over(stream: Stream, silent_ns: int, now: LocalNs) -> bool:
+        """Say whether nothing more is to be expected of a stream that has been silent for longer than `GONE_NS`."""
+        dry = stream.state(now) in (ListenerState.PLAYING, ListenerState.MUTED)
+        return silent_ns > (LOST_NS if dry else GONE_NS) and (stream.ended or stream.drained(now))
 
     def _drop(self, event: ListenerEvent | None) -> None:
         self.stream = None

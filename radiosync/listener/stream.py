@@ -209,12 +209,13 @@ class Stream:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest, the playout's and the clock's wishes included."""
-        wishes = [self.poller.next_timeout(), self._losses.next_timeout(), self.requests.next_timeout()]
+        play_at: LocalNs | None = None
         if self.playout is None or self.playout.cursor is None:
-            wishes.append(LocalNs(now + 20 * NS_PER_MS))
+            play_at = LocalNs(now + 20 * NS_PER_MS)
         elif isinstance(self.playout, ExactPlayout):
-            wishes.append(self.playout.next_timeout())
-        return min(at for at in wishes if at is not None)
+            play_at = self.playout.next_timeout()
+        wishes = (self.poller.next_timeout(), self._losses.next_timeout(), self.requests.next_timeout(), play_at)
+        return min([at for at in wishes if at is not None])
 
     # --- what others may know ------------------------------------------------------------------------------------
 

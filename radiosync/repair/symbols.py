@@ -51,7 +51,7 @@ class Assembly:
     worst spoil a chunk, never grow memory: there is never more parity than source symbols are missing.
     """
 
-    __slots__ = ("_bytes", "_have", "_parity", "header", "seq")
+    __slots__ = ("_bytes", "_have", "_parity", "complete", "header", "seq")
 
     def __init__(self, seq: int, header: ChunkHeader) -> None:
         self.seq = seq  # extended; the header has the 32 bits of the wire
@@ -59,6 +59,8 @@ class Assembly:
         self._bytes = bytearray(header.symbols * header.symbol_bytes)  # zeros where nothing has arrived
         self._have = 0
         self._parity: dict[int, bytes] = {}
+        self.complete = False
+        """Whether every source symbol is there."""
 
     def accepts(self, header: ChunkHeader) -> bool:
         """Say whether `header` describes this chunk."""
@@ -85,6 +87,8 @@ class Assembly:
         absent = self._absent
         if self._parity and absent.bit_count() <= len(self._parity):
             self._recover([i for i in range(self.header.symbols) if absent >> i & 1])
+            absent = 0
+        self.complete = not absent
         return True
 
     def _recover(self, lost: list[int]) -> None:
@@ -108,11 +112,6 @@ class Assembly:
         for _ in self._parity:
             absent &= ~(1 << (absent.bit_length() - 1))
         return absent
-
-    @property
-    def complete(self) -> bool:
-        """Whether every source symbol is there."""
-        return not self._absent
 
     def coded(self) -> bytes:
         """Return the coded chunk."""
