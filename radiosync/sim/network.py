@@ -8,7 +8,7 @@ of all others as it was.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -132,14 +132,16 @@ class Direction:
                 continue
             counters.duplicated += bool(arrivals)
             out_at: int = at
-            bits_per_s = next((bps for begin, end, bps in settings.throttles_ns if begin <= at < end), 0)
-            bits_per_s = bits_per_s or settings.bits_per_s
+            bits_per_s = settings.bits_per_s
+            if settings.throttles_ns:
+                throttled = next((bps for begin, end, bps in settings.throttles_ns if begin <= at < end), 0)
+                bits_per_s = throttled or bits_per_s
             if bits_per_s:
                 out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // bits_per_s
             if settings.hold_every_ns:
                 out_at = self._released_at(out_at)
             out_at += settings.delay_ns
-            rough = any(begin <= at < end for begin, end in settings.rough_ns)
+            rough = settings.rough_ns and any(begin <= at < end for begin, end in settings.rough_ns)
             if jitter_ns := settings.rough_jitter_ns if rough else settings.jitter_ns:
                 out_at += round(rng.expovariate(1.0) * jitter_ns)
             if settings.jitter_uniform_ns:
@@ -192,8 +194,9 @@ class Direction:
             lost |= rng.random() < settings.loss
         if settings.multicast_loss and multicast:
             lost |= rng.random() < settings.multicast_loss
-        outages_ns = settings.outages_ns + (settings.multicast_outages_ns if multicast else ())
-        return lost or any(begin <= at < end for begin, end in outages_ns)
+        if multicast and settings.multicast_outages_ns:
+            lost |= any(begin <= at < end for begin, end in settings.multicast_outages_ns)
+        return lost or (bool(settings.outages_ns) and any(begin <= at < end for begin, end in settings.outages_ns))
 
 
 @dataclass(slots=True)
@@ -204,7 +207,7 @@ class Link:
     down: Direction
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Port:
     """A socket of a node; what has arrived waits in it as (data, source, true time), at most `datagrams_max`."""
 
@@ -218,16 +221,19 @@ class Port:
     """Whether the switch has forgotten that it is a member of its group."""
     joined_at: int = 0
     """When it reported last that it is one."""
+    closed: bool = False
     inbox: deque[tuple[bytes, Address, TrueNs]] = field(default_factory=deque)
 
     def send(self, data: bytes, to: Address) -> None:
         """Send a datagram."""
         self.network.send(data, self.address, to)
 
-    def receive(self) -> Iterator[tuple[bytes, Address, TrueNs]]:
+    def receive(self) -> Collection[tuple[bytes, Address, TrueNs]]:
         """Take what has arrived."""
-        while self.inbox:
-            yield self.inbox.popleft()
+        if not self.inbox:
+            return ()
+        taken, self.inbox = self.inbox, deque()
+        return taken
 
     def deliver(self, data: bytes, source: Address, at: TrueNs) -> None:
         """Put a datagram into the receive buffer, or drop it where that is full."""
@@ -307,6 +313,7 @@ class Network:
 
     def close(self, port: Port) -> None:
         """Close `port`; what arrives from now on is lost."""
+        port.closed = True
         if port.group is not None:
             self._members[port.group].remove(port)
         else:
@@ -371,7 +378,7 @@ class Network:
         # A port is looked up on arrival: its node may have gone, or come back, meanwhile.
         port = to if isinstance(to, Port) else self._ports.get(to)
         now = self._scheduler.now
-        if port is None or (port.group is not None and port not in self._members[port.group]):
+        if port is None or port.closed:
             self.unreachable += 1
             return
         self.delivered += 1

@@ -6,11 +6,8 @@ differs is where time, datagrams and sound come from.
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from random import Random
 
 from radiosync.audio.codec import ChunkCodec, Codec
-from radiosync.config import Config
 from radiosync.errors import RemoteProtocolError
 from radiosync.host.commands import RESTART_S, Command
 from radiosync.host.continuity import Remembered
@@ -18,17 +15,16 @@ from radiosync.host.events import HostEvent
 from radiosync.host.ladder import transcode
 from radiosync.host.session import HostSession
 from radiosync.listener.events import HostFound, ListenerEvent
-from radiosync.listener.exact import BLOCK_NS, ExactPlayout
+from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.session import ListenerSession
 from radiosync.listener.stream import Stream
 from radiosync.sim.card import SimDac
-from radiosync.sim.clocks import SimClock
 from radiosync.sim.devices import ExactSink, SimSource
-from radiosync.sim.network import Address, Network
-from radiosync.sim.process import LATE_NS, Process
-from radiosync.sim.scheduler import Scheduler, TrueNs
+from radiosync.sim.machine import Machine
+from radiosync.sim.network import Address
+from radiosync.sim.reading import read
+from radiosync.sim.scheduler import TrueNs
 from radiosync.sim.told import Told, cuts
-from radiosync.sim.trace import Trace
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, ns_from_frames
 from radiosync.wire import ntp
@@ -40,28 +36,6 @@ BYES = 3
 BYE_PAUSE_NS = 20 * NS_PER_MS
 SAVE_NS = NS_PER_S  # as the real one ...
 REFRESH_NS = 100 * NS_PER_S  # ... which joins its group anew so often
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What a node runs on."""
-
-    name: str
-    ip: str
-    config: Config
-    clock: SimClock
-    scheduler: Scheduler
-    network: Network
-    trace: Trace
-    rng: Random
-    kernel_stamps: bool = True
-    """Whether clock datagrams are stamped as they arrive, or when the loop comes to them."""
-    block_ns: int = BLOCK_NS
-    """How much an exact sink is given at a time."""
-
-    def process(self, turn: Callable[[TrueNs], TrueNs]) -> Process:
-        """Return the event loop of a program on this machine."""
-        return Process(self.scheduler, self.rng, turn, LATE_NS)
 
 
 class HostNode:
@@ -196,7 +170,7 @@ class HostNode:
         wake_at, wanted_at = session.next_timeout(now), session.audio_wanted_at(now)
         if wanted_at is not None:
             wake_at = min(wake_at, max(wanted_at, self._readable_at(now)))
-        return _true(clock, wake_at, now, true_now)
+        return self.machine.true(wake_at, now, true_now)
 
     def _write_down(self, now: HostNs) -> None:
         stamp = self.session.continuity.stamp(self.session.transport)
@@ -278,12 +252,13 @@ class ListenerNode:
         network = machine.config.network
         self.process = machine.process(self._turn)
         wake, ip = self.process.wake, machine.ip
+        self._tiers: tuple[int, ...] = (0,)
         self._group_ports = {0: machine.network.open(ip, network.port, wake, network.group)}
         self._control = machine.network.open(ip, 0, wake)
         self._time = machine.network.open(ip, 0, wake)
         self._anyone: Address = (machine.config.listener.host or network.group, network.control_port)
         now = machine.clock.local(machine.scheduler.now)
-        self.session = ListenerSession(machine.config, rng=machine.rng, now=now, name=machine.name)
+        self.session = ListenerSession(machine.config, rng=machine.rng, now=now, name=machine.name, read=read)
         self.process.wake()
 
     def kill(self) -> None:
@@ -354,10 +329,13 @@ class ListenerNode:
         wake_at = session.next_timeout(now)
         if self.dac is not None:
             wake_at = min(wake_at, self.dac.next_timeout(now))
-        return _true(clock, wake_at, now, true_now)
+        return self.machine.true(wake_at, now, true_now)
 
     def _join_tiers(self) -> None:
         wanted = (0,) if self.session.stream is None else self.session.stream.quality.tiers
+        if wanted == self._tiers:
+            return
+        self._tiers = wanted
         ports, network, ip = self._group_ports, self.machine.config.network, self.machine.ip
         for tier in [tier for tier in ports if tier not in wanted]:
             ports.pop(tier).close()
@@ -390,11 +368,3 @@ class ListenerNode:
         while (block := stream.playout.take(now)) is not None:
             self.sinks[stream.session].write(block, true_now)
             self.machine.trace.note(true_now, f"{self.machine.name} plays {block.frame}", block.samples.tobytes())
-
-
-def _true(clock: SimClock, wake_at: int, now: int, true_now: TrueNs) -> TrueNs:
-    """Return the true instant for `wake_at` of a node's clock, `now` or later."""
-    if wake_at <= now:
-        return true_now
-    # No loop sleeps longer than this, and a clock that wanders must not be reckoned ahead for years.
-    return clock.true(min(wake_at, now + NS_PER_S))

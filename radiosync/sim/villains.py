@@ -8,12 +8,13 @@ import zlib
 from collections import deque
 
 from radiosync.errors import RemoteProtocolError
+from radiosync.sim.machine import Machine
 from radiosync.sim.network import Address
-from radiosync.sim.nodes import Machine
+from radiosync.sim.reading import read
 from radiosync.sim.scenario import Villain
 from radiosync.sim.scheduler import TrueNs
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
-from radiosync.wire.codec import decode, encode
+from radiosync.wire.codec import encode
 from radiosync.wire.messages import Announce, ListenerState, Nack, NackEntry, Report, Solicit
 
 HEARD_MAX = 2000
@@ -50,7 +51,7 @@ class Acting:
             for data, source, _ in port.receive():
                 self._heard.append(data)
                 try:
-                    message = decode(data)
+                    message = read(data)
                 except RemoteProtocolError:
                     continue
                 if isinstance(message, Announce) and message.cookie:

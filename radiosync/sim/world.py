@@ -14,8 +14,9 @@ from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings, SimDac
 from radiosync.sim.clocks import ClockSettings, SimClock
 from radiosync.sim.devices import SimSource
+from radiosync.sim.machine import Machine
 from radiosync.sim.network import Direction, LinkSettings, Network
-from radiosync.sim.nodes import HostNode, ListenerNode, Machine
+from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
 from radiosync.units import NS_PER_MS, NS_PER_S
@@ -138,7 +139,10 @@ class World:
 
     def host_of(self, session: int) -> HostNode | None:
         """Return the host that a session is of."""
-        return next((host for host in self.hosts if host.session.session == session), None)
+        for host in self.hosts:
+            if host.session.session == session:
+                return host
+        return None
 
     def _look(self) -> None:
         for look in self._watchers:

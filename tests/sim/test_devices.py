@@ -4,7 +4,7 @@ import pytest
 from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener.exact import Block
-from radiosync.sim.devices import ExactSink, SimSource
+from radiosync.sim.devices import STRETCH_S, STRETCHES_MAX, ExactSink, SimSource
 from radiosync.timeline import PlayState, Timeline
 from radiosync.units import NS_PER_S
 
@@ -37,6 +37,25 @@ def test_no_frame_is_silence_or_like_its_neighbours(sample):
     samples = source.samples(32_000, 2000)[:, 0].astype(np.int64)
     assert (samples != 0).all()
     assert (np.diff(samples) != 0).all()
+
+
+@pytest.mark.parametrize("audio", FORMATS, ids=str)
+def test_what_is_true_does_not_depend_on_how_it_is_asked_for(audio):
+    second = audio.rate
+    begin, whole = 3 * second, 4 * STRETCH_S * second
+    expected = SimSource(audio, (1,)).samples(begin, whole)  # longer than what is kept in one piece
+    source = SimSource(audio, (1,))
+    for block in (700, 3 * second, 700):
+        parts = [source.samples(at, min(block, begin + whole - at)) for at in range(begin, begin + whole, block)]
+        assert np.array_equal(np.concatenate(parts), expected)
+
+
+def test_so_much_of_the_true_music_is_kept():
+    audio = AudioFormat(8000, 1, SampleFormat.S32)
+    source = SimSource(audio, (1,))
+    for second in range(4 * STRETCH_S * STRETCHES_MAX):
+        source.samples(second * 8000, 10)
+    assert len(source._stretches) == STRETCHES_MAX
 
 
 def test_gaps_are_silence_and_move_what_follows():

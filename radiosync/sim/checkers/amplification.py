@@ -6,9 +6,9 @@ An address has proved itself once it shows the cookie that was sent to it (RFC 9
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import Address, is_group
+from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
-from radiosync.wire.codec import decode
 from radiosync.wire.messages import Announce, Kind, Leave, Message, Nack, Report
 
 AMPLIFICATION_MAX = 3
@@ -26,11 +26,14 @@ class AmplificationChecker(Checker):
         self._cookies: dict[Address, int] = {}
         """What was sent last to each address that has not proved itself."""
         self._proved: set[Address] = set()
+        self._host_ips: set[str] = set()
         world.network.taps.append(self._sent)
         world.network.arrivals.append(self._arrived)
 
     def _is_host(self, ip: str) -> bool:
-        return any(host.machine.ip == ip for host in self.world.hosts)
+        if len(self._host_ips) < len(self.world.hosts):
+            self._host_ips = {host.machine.ip for host in self.world.hosts}
+        return ip in self._host_ips
 
     def _sent(self, data: bytes, source: Address, to: Address) -> None:
         if to in self._proved or not self._is_host(source[0]) or is_group(to):
@@ -52,6 +55,6 @@ class AmplificationChecker(Checker):
 
 def _decoded(data: bytes) -> Message | None:
     try:
-        return decode(data)
+        return read(data)
     except RemoteProtocolError:
         return None

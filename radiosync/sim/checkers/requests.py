@@ -6,10 +6,10 @@ from radiosync.repair.request import TICK_NS
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import Address
 from radiosync.sim.nodes import ListenerNode
+from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S
-from radiosync.wire.codec import decode
 from radiosync.wire.messages import Kind, Nack, extend_seq
 
 KIND = slice(3, 4)
@@ -35,7 +35,7 @@ class RequestChecker(Checker):
         if len(times) == RATE_MAX and self.world.now - times[0] < NS_PER_S:
             self.complain(f"{node}: more than {RATE_MAX} NACKs in a second")
         times.append(self.world.now)
-        self._in_time(node, decode(data))
+        self._in_time(node, read(data))
 
     def _honest(self, source: Address) -> str | None:
         return next((n.machine.name for n in self.world.listeners if n.control_address == source), None)
