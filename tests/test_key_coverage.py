@@ -149,7 +149,7 @@ LIMITS = {
     "repair.request:SYMBOLS_ASKED_MAX": "repair/test_request.py::test_what_is_asked_fits_a_datagram_and_a_budget",
     "repair.request:WANTS_MAX": "repair/test_request.py::test_too_many_wants_are_refused_and_counted",
     "repair.respond:BUCKETS_MAX": "repair/test_respond.py::test_budgets_are_kept_for_so_many_addresses_only",
-    "repair.respond:ASKS_PENDING_MAX": "repair/test_respond.py::test_capacity_refuses_and_counts",
+    "repair.respond:ASKS_PENDING_MAX": "repair/test_respond.py::test_beyond_capacity_who_asks_most_gives_way",
     "wire.codec:SYMBOL_BYTES_MAX": "wire/test_limits.py::test_symbols_that_no_datagram_holds_are_refused",
     "wire.fields:FRAME_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
     "wire.limits:DATAGRAM_MAX": "wire/test_codec.py::test_the_largest_symbol_fits_a_datagram",

@@ -7,16 +7,19 @@
 - Who asks a little after another did is taken for one of several, because more are probably waiting to ask.  Parity is
   never wasted by sending too little at first: what is sent later adds to it.
 - A repeat within the hold-off is ignored: the answer is probably on its way (Aeron's linger).
-- The earliest play-at first, and nothing that can't arrive in time.  But what was lost goes before backfill, which
-  is what was sent before its listener came, unless the backfill is due soon: a joiner, who wants a whole buffer, holds
-  up nobody's repairs, and needs no more than to be ahead of its own play position.
-- Token buckets bound what one listener and what all of them together can make the host send.
+- Listeners are served by turns (`turns.py`), each its earliest play-at first, and nothing that can't arrive in time.
+  But what was lost goes before backfill, which is what was sent before its listener came, unless the backfill is due
+  soon: a joiner, who wants a whole buffer, holds up nobody's repairs, and needs no more than to be ahead of its own
+  play position.
+- Token buckets bound what one listener and what all of them together can make the host send.  A symbol that several
+  wait for is drawn from the bucket of the one whose turn it is.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from radiosync.repair.budget import TokenBucket
+from radiosync.repair.turns import Turns
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire.limits import PARITY_MAX
 
@@ -32,7 +35,7 @@ HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's late
 HOLD_OFF_URGENT_NS = 20 * NS_PER_MS  # less than one listener's NACKs are apart: with little time left none is ignored
 ASKS_PENDING_MAX = 16_384  # of a listener for a chunk, 200 bytes each: a thousand listeners that return from an outage
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue whose budget is used up: a look costs up to 1 ms
-BUCKETS_MAX = 4096  # addresses with a budget of their own; who is forgotten begins a new one, within the total
+BUCKETS_MAX = 4096  # addresses with a budget of their own; the oldest is forgotten and begins anew, within the total
 BURST = 16  # datagrams back to back: a sixth of the smallest default receive buffer
 _NEVER = HostNs(-(1 << 62))
 
@@ -44,7 +47,9 @@ class _Lane:
     asks: dict[Address, int] = field(default_factory=dict)
     """Who asks, and for which symbols, as a bitmap; as many others would do as well."""
     ready_at: HostNs = _NEVER
-    """When the first question's window is over."""
+    """When the first question's window is over, ..."""
+    gathered: bool = False
+    """... and whether those who ask have their turns."""
 
 
 @dataclass(slots=True)
@@ -112,12 +117,15 @@ class RepairQueue:
 
     def __init__(self, rate_each_per_s: int, rate_total_per_s: int, now: HostNs) -> None:
         self._chunks: dict[int, _ChunkRepairs] = {}
-        self._asked: set[int] = set()  # of these the chunks that are asked for
         self._count = 0
+        self._gathering: list[tuple[HostNs, int, bool]] = []  # a heap: when which chunk is ready, and whether backfill
+        self._lost, self._backfill = Turns(), Turns()
+        self._backfill_next = False
         self._rate_each_per_s = rate_each_per_s
         self._total = TokenBucket(rate_total_per_s, BURST, now)
         self._each: dict[Address, TokenBucket] = {}
         self._next_at = HostNs(0)
+        self._looked_at = _NEVER
         self.repeats_ignored = 0
         self.overflows = 0
 
@@ -149,82 +157,94 @@ class RepairQueue:
         lane = chunk.backfill if backfill else chunk.lost
         if by not in lane.asks:
             if self._count >= ASKS_PENDING_MAX:
-                self.overflows += 1  # the asker will ask again
-                return
+                self.overflows += 1  # who is dropped will ask again
+                if not self._make_room(by):
+                    return
             if not lane.asks:
-                lane.ready_at = HostNs(now + _gather_ns(deadline_at - now))
+                lane.ready_at, lane.gathered = HostNs(now + _gather_ns(deadline_at - now)), False
+                heappush(self._gathering, (lane.ready_at, seq, backfill))
+            if lane.gathered:
+                (self._backfill if backfill else self._lost).add(by, seq)
             self._count += 1
-            self._asked.add(seq)
             self._next_at = min(self._next_at, lane.ready_at)
         lane.asks[by] = lacking
         if not backfill:
             chunk.note_lost(lacking, by, now)
 
     def take(self, now: HostNs) -> Repair | None:
-        """Return the next symbol that may be sent now, the most urgent first, and count it as sent."""
+        """Return the next symbol that may be sent now, of whoever's turn it is, and count it as sent."""
         if now < self._next_at:
             return None
-        wake_at = now + IDLE_NS
+        self._gather(now)
         if self._total.available(now):
-            wait_until = []
-            for seq, lane in self._in_order(now):
-                if lane.ready_at > now:
-                    wait_until.append(lane.ready_at)
-                elif (repair := self._serve(seq, lane, now)) is not None:
-                    return repair
-                else:
-                    wait_until.append(HostNs(wake_at))
-            wake_at = min(wait_until, default=HostNs(wake_at))
-        self._next_at = HostNs(wake_at)
+            self._drop_late(now)
+            self._backfill_next = not self._backfill_next
+            soon = HostNs(now + SOON_NS)
+            ways: list[tuple[Turns, HostNs | None]] = [(self._lost, None), (self._backfill, soon)]
+            for turns, due_at in [*ways[:: -1 if self._backfill_next else 1], (self._backfill, None)]:
+                found = self._next_in(turns, due_at, now)
+                if found is not None:
+                    return self._serve(*found, turns, now)
+        self._next_at = HostNs(now + IDLE_NS)
+        if not self._lost and not self._backfill and self._gathering:
+            self._next_at = max(now, self._gathering[0][0])
         return None
 
-    def _serve(self, seq: int, lane: _Lane, now: HostNs) -> Repair | None:
-        """Choose a symbol for those who ask in `lane`; None if the budget of the only one is used up."""
+    def _gather(self, now: HostNs) -> None:
+        """Give turns to those who ask for what has been gathered."""
+        while self._gathering and self._gathering[0][0] <= now:
+            ready_at, seq, backfill = heappop(self._gathering)
+            chunk = self._chunks.get(seq)
+            if chunk is None:
+                continue
+            lane, turns = (chunk.backfill, self._backfill) if backfill else (chunk.lost, self._lost)
+            if lane.asks and not lane.gathered and lane.ready_at == ready_at:
+                lane.gathered = True
+                for by in lane.asks:
+                    turns.add(by, seq)
+
+    def _next_in(self, turns: Turns, due_at: HostNs | None, now: HostNs) -> tuple[Address, int] | None:
+        """Return whose turn it is of those who have a budget left, and with which chunk, due before `due_at`."""
+        for by, seq in turns:
+            if (due_at is None or self._chunks[seq].deadline_at <= due_at) and self._bucket(by, now).available(now):
+                return by, seq
+        return None
+
+    def _serve(self, by: Address, seq: int, turns: Turns, now: HostNs) -> Repair:
+        """Choose a symbol of chunk `seq` for `by`, and for who else waits for it."""
         chunk = self._chunks[seq]
+        lane = chunk.lost if turns is self._lost else chunk.backfill
         everybody = [bitmap for each in (chunk.lost, chunk.backfill) for bitmap in each.asks.values()]
-        by, bitmap = next(iter(lane.asks.items()))
-        alone = len(lane.asks) == 1 and (lane is chunk.backfill or now >= chunk.crowd_until)
-        to, parity = None, False
-        if alone:
-            index = _first(bitmap)
+        index, to, parity = _first(lane.asks[by]), None, False
+        if len(lane.asks) == 1 and (lane is chunk.backfill or now >= chunk.crowd_until):
             if sum(each >> index & 1 for each in everybody) == 1:
                 to = by
         elif lane is chunk.lost and chunk.any_lost.bit_count() > chunk.most_lost <= PARITY_MAX:
             index, parity = chunk.parity_sent % PARITY_MAX, True
             chunk.parity_sent += 1
-        else:
-            index = min(_first(each) for each in lane.asks.values())
         if to is None:
             chunk.heal(index, parity=parity)
-        elif self._bucket(to, now).take(now):
-            lane.asks[to] = bitmap & ~(1 << index)
         else:
-            return None
+            lane.asks[to] &= ~(1 << index)
+        self._bucket(by, now).take(now)
         self._total.take(now)
+        turns.served(by)
         chunk.sent.setdefault(to, {})[parity, index] = now
         self._tidy(seq)
         return Repair(seq=seq, index=index, parity=parity, to=to)
 
-    def _in_order(self, now: HostNs) -> Iterator[tuple[int, _Lane]]:
-        """Yield what is asked for, the most urgent first; drop what comes too late."""
-        later: list[tuple[int, _Lane]] = []
-        for seq in sorted(self._asked):
-            chunk = self._chunks[seq]
-            if chunk.deadline_at <= now:
+    def _drop_late(self, now: HostNs) -> None:
+        """Drop what would come too late."""
+        if now == self._looked_at:
+            return
+        self._looked_at = now
+        for seq in self._lost.seqs | self._backfill.seqs:
+            if self._chunks[seq].deadline_at <= now:
                 self._drop_asks(seq)
-                continue
-            if chunk.lost.asks:
-                yield seq, chunk.lost
-            if chunk.backfill.asks:
-                if chunk.deadline_at - now <= SOON_NS:
-                    yield seq, chunk.backfill
-                else:
-                    later.append((seq, chunk.backfill))
-        yield from later
 
     def next_timeout(self) -> HostNs | None:
         """Return when `take` may have something, or None while nobody waits."""
-        return self._next_at if self._count else None
+        return self._next_at if len(self) else None
 
     def forget(self, seq: int) -> None:
         """Drop everything about chunk `seq`: it has left the history."""
@@ -237,28 +257,39 @@ class RepairQueue:
         self._each.pop(address, None)
         for chunk in self._chunks.values():
             chunk.sent.pop(address, None)
-        for seq in list(self._asked):
-            for lane in (self._chunks[seq].lost, self._chunks[seq].backfill):
+        for seq, chunk in self._chunks.items():
+            for lane in (chunk.lost, chunk.backfill):
                 if address in lane.asks:
-                    lane.asks[address] = 0
-            self._tidy(seq)
+                    self._drop_ask(seq, lane, address)
+
+    def _make_room(self, by: Address) -> bool:
+        """Drop the last question of the machine that asks most, unless that is the machine of `by`; say whether."""
+        turns = max((self._lost, self._backfill), key=len)
+        last = turns.last_of_greediest(by)
+        if last is None:
+            return False
+        chunk = self._chunks[last[1]]
+        self._drop_ask(last[1], chunk.lost if turns is self._lost else chunk.backfill, last[0])
+        return True
 
     def _tidy(self, seq: int) -> None:
         """Drop the questions that have been answered."""
         chunk = self._chunks[seq]
         for lane in (chunk.lost, chunk.backfill):
             for by in [by for by, bitmap in lane.asks.items() if not bitmap]:
-                del lane.asks[by]
-                self._count -= 1
-        if not chunk.lost.asks and not chunk.backfill.asks:
-            self._asked.discard(seq)
+                self._drop_ask(seq, lane, by)
 
     def _drop_asks(self, seq: int) -> None:
         chunk = self._chunks[seq]
-        self._count -= len(chunk.lost.asks) + len(chunk.backfill.asks)
-        chunk.lost.asks.clear()
-        chunk.backfill.asks.clear()
-        self._asked.discard(seq)
+        for lane in (chunk.lost, chunk.backfill):
+            for by in list(lane.asks):
+                self._drop_ask(seq, lane, by)
+
+    def _drop_ask(self, seq: int, lane: _Lane, by: Address) -> None:
+        del lane.asks[by]
+        self._count -= 1
+        if lane.gathered:
+            (self._lost if lane is self._chunks[seq].lost else self._backfill).remove(by, seq)
 
     def _bucket(self, address: Address, now: HostNs) -> TokenBucket:
         bucket = self._each.get(address)

@@ -273,6 +273,64 @@ def test_a_greedy_listener_does_not_hold_up_a_modest_one():
     assert served[-1] <= START + GATHER_NS + IDLE_NS
 
 
+def test_what_several_wait_for_is_drawn_from_the_budget_of_whose_turn_it_is():
+    queue = RepairQueue(50, PLENTY, START)
+    for seq in range(20):
+        for address in (ANNA, BERT):
+            queue.ask(seq, (1 << 60) - 1, FAR, address, START)
+    log = drive(queue, START, START + 2 * NS_PER_S)
+    assert all(repair.to is None for _, repair in log)
+    assert 200 <= len(log) <= 200 + 2 * BURST + 2
+
+
+GREEDY = 100  # sockets of one machine
+MORE = [(f"10.0.0.{i}", 5000) for i in range(10, 14)]
+
+
+def served_beside(greedy, modest, *, backfill=False):
+    """Return how long it takes until each of `modest` has 40 symbols while each of `greedy` asks for all, for ever."""
+    queue, now, lacking = RepairQueue(800, 800, START), START, {by: set(range(40)) for by in modest}
+    done = {}
+    for _ in range(400):
+        for by in greedy:
+            for seq in range(8):
+                queue.ask(seq, (1 << 40) - 1, FAR, by, now)
+        if now >= START + NS_PER_S:
+            for by, still in lacking.items():
+                if still:
+                    queue.ask(6, sum(1 << i for i in still), START + 3 * NS_PER_S, by, now, backfill=backfill)
+        for _, repair in drive(queue, now, now + 25 * NS_PER_MS):
+            for by, still in lacking.items():
+                if repair.seq == 6 and repair.to in (None, by):
+                    still.discard(repair.index)
+        now += 25 * NS_PER_MS
+        for by, still in lacking.items():
+            if not still:
+                done.setdefault(by, now - START - NS_PER_S)
+        if len(done) == len(modest):
+            break
+    return max(done.values(), default=0) if len(done) == len(modest) else None
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_who_asks_for_everything_for_ever_gets_no_more_than_its_turns(backfill):
+    alone = served_beside([], MORE, backfill=backfill)
+    assert served_beside([ANNA], MORE, backfill=backfill) <= 2 * alone + 100 * NS_PER_MS
+
+
+def test_a_machine_with_a_hundred_sockets_gets_the_turns_of_one():
+    sockets = [("10.0.0.1", port) for port in range(GREEDY)]
+    assert served_beside(sockets, MORE) <= served_beside([ANNA], MORE) + 100 * NS_PER_MS
+
+
+def test_who_is_one_of_many_at_a_machine_has_its_turn_among_them():
+    queue = RepairQueue(PLENTY, PLENTY, START)
+    for seq in range(3):
+        for address in (ANNA, CARL):
+            queue.ask(10 * seq + address[1], 0b1, FAR, address, START)
+    assert [r.to for r in take_all(queue, START + GATHER_NS)] == [ANNA, CARL] * 3
+
+
 def test_budgets_follow_the_stream():
     queue = RepairQueue(100, 100, START)
     queue.ask(1, (1 << 190) - 1, FAR, ANNA, START)
@@ -285,9 +343,8 @@ def test_a_share_of_nothing_is_no_repairs():
     queue = RepairQueue(200, 200, START)
     queue.set_rates(0, 200)
     queue.ask(1, 1, FAR, ANNA, START)
-    assert drive(queue, START, START + NS_PER_S) == []
-    queue.ask(1, 1, FAR, BERT, START)  # multicast repairs are drawn from what all have together
-    assert len(drive(queue, START + NS_PER_S, START + 2 * NS_PER_S)) == 1
+    queue.ask(1, 1, FAR, BERT, START)
+    assert drive(queue, START, START + 2 * NS_PER_S) == []
     queue.set_rates(0, 0)
     queue.ask(2, 1, FAR, ANNA, START + 2 * NS_PER_S)
     queue.ask(2, 1, FAR, BERT, START + 2 * NS_PER_S)
@@ -316,18 +373,28 @@ def test_no_pattern_of_questions_gets_more_than_the_budgets(each, total, seed):
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
-def test_capacity_refuses_and_counts(queue, monkeypatch):
-    monkeypatch.setattr(module, "ASKS_PENDING_MAX", 2)
-    queue.ask(1, 0b11, FAR, ANNA, START)
-    queue.ask(2, 0b11, FAR, ANNA, START)
-    queue.ask(3, 0b11, FAR, ANNA, START)
+def test_beyond_capacity_who_asks_most_gives_way(monkeypatch):
+    monkeypatch.setattr(module, "ASKS_PENDING_MAX", 3)
+    queue, later = RepairQueue(PLENTY, 0, START), START + GATHER_NS
+    for seq in (1, 2, 3):
+        queue.ask(seq, 0b11, FAR, ANNA, START)
+    queue.ask(4, 0b11, FAR, CARL, START)  # at the same machine
+    queue.ask(0, 0b11, FAR, ANNA, START)
+    assert (len(queue), queue.overflows) == (3, 2)
     queue.ask(2, 0b11, FAR, BERT, START)
-    assert len(queue) == 2
-    assert queue.overflows == 2
-    queue.ask(1, 0b111, FAR, ANNA, START)  # is waiting already
-    assert queue.overflows == 2
-    assert [r.to for r in take_all(queue, START + GATHER_NS)] == [ANNA] * 5
-    queue.ask(3, 1, FAR, ANNA, START + GATHER_NS)
+    assert (len(queue), queue.overflows) == (3, 3), "who is being gathered is not compared yet"
+    assert queue.take(later) is None
+    queue.ask(2, 0b11, FAR, BERT, later)
+    queue.ask(4, 0b11, FAR, BERT, later)
+    assert (len(queue), queue.overflows) == (3, 5)
+    assert queue.take(later + GATHER_NS) is None
+    queue.ask(5, 0b11, FAR, BERT, later)  # now Bert asks most
+    queue.ask(1, 0b111, FAR, ANNA, later)  # is waiting already
+    assert (len(queue), queue.overflows) == (3, 6)
+    queue.set_rates(PLENTY, PLENTY)
+    taken = take_all(queue, later + 2 * GATHER_NS)
+    assert sorted(r.seq for r in taken) == [1] * 3 + [2] * 2 + [4] * 2
+    queue.ask(3, 1, FAR, ANNA, later)
     assert len(queue) == 1
 
 

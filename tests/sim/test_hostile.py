@@ -174,3 +174,25 @@ def test_it_costs_the_others_nothing_and_the_host_no_more_than_its_budget(make_s
         assert sum(isinstance(e, CopyRefused) for _, e in host.events) == 4
     if behaviour is comes_and_goes_for_ever:
         assert len(host.session.listeners) <= 4
+
+
+def test_who_comes_beside_one_who_asks_for_everything_plays_as_soon_as_ever(make_scenario):
+    """At a rate at which a budget of repairs is worth something."""
+    late = Listeners(name="late", count=3, start_s=7.0, start_s_spread=0.5)
+    scenario = make_scenario(
+        stream=Stream(rate=44_100, channels=2, sample="s16", songs_s=(20.0,)),
+        listeners=(Listeners(name="room", count=1), late),
+        config={"radio_sync.buffer_duration": 20.0},
+    )
+    world = build(scenario, 1)
+    rogue = Rogue(world, scenario)
+    asks_for_everything_for_ever(rogue)
+    world.run(10 * NS_PER_S)
+    for node in world.listeners:
+        (sink,) = node.sinks.values()
+        assert sink.first_at is not None, node.machine.name
+        assert sink.first_at - node.started_at < 2 * NS_PER_S
+        assert (sink.wrong_frames, sink.silent_frames) == (0, 0)
+    (host,) = world.hosts
+    counters = host.session.sender.counters
+    assert counters.repairs_multicast + counters.repairs_unicast > 5000, "the budget was asked for"
