@@ -3,10 +3,10 @@
 The schedule: a question every 20 ms until the clock is settled, which on a wire takes a handful and behind 20 ms of
 scatter a second; at least 16 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
 have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
-don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many, and the learning goes on
-until 30 seconds have passed: the least of n delays is what the clock is known by, and with 20 ms of scatter it takes a
-minute at four a second to know it to 0.1 ms, five at one (uniform delays, median error).  Sixteen a second for the
-first half minute leave half the error in the second, and hardly ever a skew so wrong that it could be heard as pitch.
+don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many, eight while learning, and
+that goes on until 30 seconds have passed: the least of n delays is what the clock is known by, and with 20 ms of scatter it takes a
+minute at four a second to know it to 0.1 ms, five at one (uniform delays, median error).  Thirty-two a second for the
+first half minute leave a third of the error in the next, and no skew so wrong that it could be heard as pitch.
 A host with hundreds of listeners announces a least interval.
 
 Five seconds without an answer (or three long intervals) bring a burst of eight, and again after 10, 20 and 40 s; so
@@ -37,7 +37,10 @@ JITTER = 0.2
 SILENCE_NS = 5 * NS_PER_S
 EAGER_NS = 3 * NS_PER_S // 4  # a fifth more or less of the half second that a little scatter asks for is below it
 CALM_NS = 2 * NS_PER_MS
-NOISY_SHARE = 4  # the most questions where there was one: a hundred listeners on bad Wi-Fi are 400 answers a second
+NOISY_SHARE, LEARNING_SHARE = (
+    4,
+    8,
+)  # the most questions where there was one: a hundred listeners on bad Wi-Fi are 400 answers a second
 LEAST_NS_MAX = 10 * NS_PER_S  # whatever a host announces: the longest interval that can be configured
 UNANSWERED_MAX = 3  # questions in a row, where these take longer than that
 SILENCE_NS_MAX = 40 * NS_PER_S
@@ -207,10 +210,11 @@ class ClockPoller:
             self._burst_left -= 1
         if self._burst_left > 0 or self._opening:
             return BURST_PERIOD_NS
-        share = min(max(self.excess_ns / CALM_NS, 1.0), NOISY_SHARE)
-        age_ns = now - self._began_at
-        learns = age_ns < (NOISY_LEARNING_NS if share > 1.0 else LEARNING_NS)
-        wished_ns = (LEARNING_PERIOD_NS if learns else self._steady_ns) / share
+        age_ns, share = now - self._began_at, max(self.excess_ns / CALM_NS, 1.0)
+        if age_ns < (NOISY_LEARNING_NS if share > 1.0 else LEARNING_NS):
+            wished_ns = LEARNING_PERIOD_NS / min(share, LEARNING_SHARE)
+        else:
+            wished_ns = self._steady_ns / min(share, NOISY_SHARE)
         least_ns = min(self.least_ns, LEARNING_PERIOD_NS if age_ns < LEARNING_NS else LEAST_NS_MAX)
         return round(max(wished_ns, least_ns) * self._random.uniform(1 - JITTER, 1 + JITTER))
 

@@ -24,7 +24,6 @@ from radiosync.units import NS_PER_S
 
 GAIN_PER_S = 0.25
 INTEGRAL_GAIN_PER_S2 = GAIN_PER_S * GAIN_PER_S / 16
-YOUNG_NS = 10 * NS_PER_S  # the first frame is placed by clocks that are young
 CORRECTION_MAX = 300e-6
 CALM_MAX = 10e-6  # 1 ms in 100 s: faster than good crystals age, slower than anybody hears
 CALM_LESSON_S = CALM_MAX / GAIN_PER_S / 4  # 0.04 ppm a second: hardly anything for a jump, enough for a drift
@@ -59,7 +58,7 @@ class RateController:
         pull_max = CALM_MAX if calm else CORRECTION_MAX
         pull = min(max(GAIN_PER_S * error_s, -pull_max), pull_max)
         clipped = min(max(pull + self._integral, -CORRECTION_MAX), CORRECTION_MAX)
-        if self._age_ns > YOUNG_NS:
+        if self._age_ns > SETTLED_NS:  # before, the error is the clocks', which are young
             self._learn(error_s, elapsed_s, calm=calm, stopped=clipped != GAIN_PER_S * error_s + self._integral)
         releasing = abs(clipped) < abs(self.correction)
         step_max = (RELEASE_MAX_PER_S if releasing else SLEW_MAX_PER_S) * elapsed_s

@@ -90,6 +90,15 @@ def test_what_has_become_audible_is_caught_up_with_all_the_same(sign):
     assert settled_s(log, 100) < 22
 
 
+def test_what_young_clocks_were_wrong_by_is_not_taken_for_a_rate():
+    controller = RateController(RESYNC_NS)
+    for _ in range(SETTLED_NS // STEP_NS - 1):
+        controller.update(800e3, STEP_NS)
+    for _ in range(10 * NS_PER_S // STEP_NS):
+        controller.update(0.0, STEP_NS)
+    assert controller.correction == 0
+
+
 def test_what_the_feed_forward_leaves_is_nothing():
     """Its last ppm, with the noise of a bad device: no more than tens of µs ever, and hardly any wobble."""
     log = loop(0.0, 2e-6, 300, noise_ns=100_000)
