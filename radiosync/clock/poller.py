@@ -2,11 +2,11 @@
 
 The schedule: a question every 20 ms until the clock is settled, which on a wire takes a handful and behind 20 ms of
 scatter a second; at least 16 of them, and at most 96, or 24 if none is answered.  Then four a second until ten seconds
-have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners
-don't fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many, eight while learning, and
-that goes on until 30 seconds have passed: the least of n delays is what the clock is known by, and with 20 ms of scatter it takes a
-minute at four a second to know it to 0.1 ms, five at one (uniform delays, median error).  Thirty-two a second for the
-first half minute leave a third of the error in the next, and no skew so wrong that it could be heard as pitch.
+have passed, while the skew is being learnt; then one a second, give or take a fifth so that a hundred listeners don't
+fall into step.  Where delays scatter by more than `CALM_NS`, up to four times as many, eight while learning, and that
+goes on until 30 seconds have passed: the least of n delays is what the clock is known by, and with 20 ms of scatter it
+takes a minute at four a second to know it to 0.1 ms, five at one (uniform delays, median error).  Thirty-two a second
+for the first half minute leave a third of the error in the next, and no skew so wrong that it could be heard as pitch.
 A host with hundreds of listeners announces a least interval.
 
 Five seconds without an answer (or three long intervals) bring a burst of eight, and again after 10, 20 and 40 s; so
