@@ -100,6 +100,11 @@ class DevicePlayout:
         return self._record
 
     @property
+    def steering(self) -> float:
+        """The part of `correction` that works an error off; the rest is what the clocks' rates ask for."""
+        return self._controller.correction
+
+    @property
     def ended(self) -> bool:
         """Whether the last frame has been rendered."""
         return self.cursor is not None and self.final_frame is not None and self.cursor >= self.final_frame

@@ -23,9 +23,10 @@ def good(make_scenario):
     return result.world, scenario, sink
 
 
-@pytest.mark.parametrize(
-    "counter", ["wrong_frames", "repeated_frames", "skipped_frames", "silent_frames", "first_frame", "next_frame"]
-)
+FRAMES = ("wrong", "repeated", "skipped", "overrun", "silent", "first", "next")
+
+
+@pytest.mark.parametrize("counter", [f"{kind}_frame{'' if kind in {'first', 'next'} else 's'}" for kind in FRAMES])
 def test_one_frame_too_many_is_seen(good, counter):
     world, scenario, sink = good
     setattr(sink, counter, getattr(sink, counter) + 1)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from radiosync.sim.card import DacSettings
@@ -9,8 +10,10 @@ from radiosync.sim.checkers import Checks
 from radiosync.sim.checkers.amplification import AmplificationChecker
 from radiosync.sim.checkers.clock import ClockChecker
 from radiosync.sim.checkers.liveness import LivenessChecker
+from radiosync.sim.checkers.memory import MemoryChecker, held_bytes
 from radiosync.sim.checkers.positions import PositionChecker
 from radiosync.sim.checkers.queues import QueueChecker
+from radiosync.sim.checkers.repairs import RepairChecker
 from radiosync.sim.checkers.requests import RequestChecker
 from radiosync.sim.checkers.steering import SteeringChecker
 from radiosync.sim.network import LinkSettings
@@ -18,7 +21,7 @@ from radiosync.sim.run import build
 from radiosync.sim.scenario import Fault, Listeners, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import encode
-from radiosync.wire.messages import Nack, NackEntry
+from radiosync.wire.messages import Audio, Nack, NackEntry
 
 
 class Party:
@@ -79,6 +82,70 @@ def test_a_queue_beyond_its_limit_is_seen(party):
     party.of(QueueChecker).look()
     (complaint,) = party.complaints()
     assert "chunks buffered" in complaint
+
+
+def test_a_session_that_holds_more_than_its_queues_is_seen(party):
+    checker = party.of(MemoryChecker)
+    checker._next_at = 0
+    checker.look()
+    assert len(checker.measured) == 2
+    assert not party.complaints()
+    party.node.streams[0].forgotten_by_nobody = [bytes(1000) for _ in range(2000)]
+    checker._next_at = 0
+    checker.look()
+    (complaint,) = party.complaints()
+    assert "room: holds" in complaint
+
+
+@pytest.mark.parametrize(("a_minute", "seen"), [(100, False), (20_000, True)])
+def test_a_session_that_grows_with_the_hours_is_seen(party, a_minute, seen):
+    checker = party.of(MemoryChecker)
+    one = object()
+    checker.measured["room"] = [(n * 60 * NS_PER_S, 300_000 + n * a_minute, one) for n in range(60)]
+    checker.finish()
+    assert bool(party.complaints()) == seen
+    checker.measured["room"] = [(at, held, object()) for at, held, _ in checker.measured["room"]]
+    checker.finish()
+    assert bool(party.complaints()) == seen, "another stream is not the same one grown"
+
+
+def test_everything_that_is_held_is_measured_once():
+    block = bytes(100_000)
+    held = {"a": [block, block], "b": ({"c": np.zeros(5000)[10:]},), "f": test_everything_that_is_held_is_measured_once}
+    assert 140_000 < held_bytes(held) < 142_000
+
+
+def repair(party, index):
+    chunk = party.host.session.sender.history.get(3)
+    audio = Audio(
+        session=party.host.session.session,
+        timeline=party.host.session.transport.newest,
+        chunk=chunk.header,
+        index=0,
+        repair=index >= 0,
+        payload=chunk.symbol(0) if index < 0 else index.to_bytes(2, "big") + chunk.symbol(0)[2:],
+    )
+    return encode(audio)
+
+
+@pytest.mark.parametrize("to_all", [False, True])
+def test_a_host_that_repairs_beyond_its_budget_is_seen(party, to_all):
+    checker, most = party.of(RepairChecker), (8 if to_all else 4) * 200 + 17
+    source, group = party.node.streams[0].control_address, (party.host.machine.config.network.group, 5000)
+    party.world.network._members[group] = []
+    to = group if to_all else party.node.control_address
+    for number in range(most):
+        party.world.network.send(repair(party, number), source, to)
+        party.world.network.send(repair(party, -1), source, to)  # music, of which there is as much as there is
+    checker.finish()
+    assert not list(checker.complaints())
+    party.world.network.send(repair(party, most), source, to)
+    if to_all:  # copies of what was multicast
+        for number in range(most - 1000, most):
+            party.world.network.send(repair(party, number), source, party.node.control_address)
+    checker.finish()
+    (complaint,) = checker.complaints()
+    assert f"{most + 1} repairs to {'all' if to_all else '10.'}" in complaint
 
 
 def nack(party, seq):
@@ -183,3 +250,24 @@ def test_a_ratio_beyond_belief_and_resyncs_in_a_row_are_seen(card_party):
     playout.hard_resyncs += 1
     checker.look()
     assert "hard resyncs" in card_party.complaints()[1]
+
+
+@pytest.mark.parametrize(
+    ("what", "ppm", "complaint"),
+    [
+        ("steering", 5, None),
+        ("steering", 30, "steered by 30 ppm"),
+        ("ratio", 100, None),
+        ("ratio", 300, "a step of 30"),
+    ],
+)
+def test_a_ratio_that_changes_too_fast_is_seen(card_party, what, ppm, complaint):
+    playout, checker = card_party.node.streams[0].playout, card_party.of(SteeringChecker)
+    if what == "steering":
+        playout._controller.correction += ppm * 1e-6
+    else:
+        playout.correction += ppm * 1e-6
+    checker.look()
+    complaints = card_party.complaints()
+    assert len(complaints) == bool(complaint)
+    assert all(complaint in each for each in complaints)

@@ -9,9 +9,11 @@ from radiosync.sim.checkers.amplification import AmplificationChecker
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.checkers.clock import ClockChecker
 from radiosync.sim.checkers.liveness import LivenessChecker
+from radiosync.sim.checkers.memory import MemoryChecker
 from radiosync.sim.checkers.outcome import JUDGES
 from radiosync.sim.checkers.positions import PositionChecker
 from radiosync.sim.checkers.queues import QueueChecker
+from radiosync.sim.checkers.repairs import RepairChecker
 from radiosync.sim.checkers.requests import RequestChecker
 from radiosync.sim.checkers.steering import SteeringChecker
 from radiosync.sim.scenario import Scenario
@@ -21,7 +23,9 @@ CHECKERS: tuple[type[Checker], ...] = (
     PositionChecker,
     ClockChecker,
     QueueChecker,
+    MemoryChecker,
     RequestChecker,
+    RepairChecker,
     AmplificationChecker,
     LivenessChecker,
     SteeringChecker,

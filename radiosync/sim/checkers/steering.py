@@ -1,12 +1,33 @@
-"""A sound card is steered gently: within the ratio's limits, no faster than can be heard, with few hard resyncs."""
+"""A sound card is steered gently: within the ratio's limits, no faster than can be heard, with few hard resyncs.
+
+The ratio is what the clocks' rates ask for, times what works an error off.  The second has a slope that it keeps to,
+whatever happens.  The first is an estimate, which improves in steps: the more it knows the smaller.
+"""
+
+from dataclasses import dataclass
 
 from radiosync.audio.resampler import DEVIATION_MAX
 from radiosync.listener.playout import DevicePlayout
-from radiosync.listener.rate import RESYNC_PAUSE_NS
+from radiosync.listener.rate import RELEASE_MAX_PER_S, RESYNC_PAUSE_NS, SETTLED_NS
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
+
+STEP_MAX = 200e-6  # of the ratio from one look to the next: a third of a cent; nobody hears three
+STEP_MAX_SETTLED = 40e-6  # of who has played for a while
+STEP_MAX_SLEWED = 1100e-6  # where two clocks are slewed by 500 ppm, which is followed as soon as it is known: two cents
+BLOCK_S = 0.02  # rendered at a time, and so looked at
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Where a playout stood at the last look."""
+
+    hard_resyncs: int
+    frame: int
+    correction: float
+    steering: float
 
 
 class SteeringChecker(Checker):
@@ -16,6 +37,7 @@ class SteeringChecker(Checker):
         super().__init__(world, scenario)
         self._resyncs: dict[int, tuple[int, int]] = {}
         """Of each playout, how many resyncs there have been, and when the last one was seen."""
+        self._seen: dict[DevicePlayout, _Seen] = {}
 
     def look(self) -> None:
         """Compare the ratio, and the time between two resyncs, with their limits."""
@@ -28,6 +50,8 @@ class SteeringChecker(Checker):
         name = node.machine.name
         if abs(playout.correction) > DEVIATION_MAX:
             self.complain(f"{name}: a ratio {playout.correction:.4%} off")
+        else:
+            self._slope(node, playout)
         # Underruns have their own count; the host's orders come with records, at most one a minute.
         count = playout.hard_resyncs - playout.underruns
         before, at = self._resyncs.get(id(playout), (0, -RESYNC_PAUSE_NS))
@@ -37,3 +61,29 @@ class SteeringChecker(Checker):
         if count - before > 1 + records or (self.world.now - at < RESYNC_PAUSE_NS // 2 and records <= 2):
             self.complain(f"{name}: {count - before} hard resyncs {(self.world.now - at) / 1e9:.1f} s after the last")
         self._resyncs[id(playout)] = count, self.world.now
+
+    def _slope(self, node: ListenerNode, playout: DevicePlayout) -> None:
+        """Compare how fast the ratio has changed since the last look with what is promised."""
+        before, now = self._seen.get(playout), self._stands(playout)
+        if now is None:
+            self._seen.pop(playout, None)
+            return
+        self._seen[playout] = now
+        if before is None or before.hard_resyncs != now.hard_resyncs or now.frame < before.frame:
+            return
+        name, stream = node.machine.name, node.session.stream
+        elapsed_s = (now.frame - before.frame) / (1 if stream is None else stream.format.rate)
+        steered = abs(now.steering - before.steering)
+        if steered > RELEASE_MAX_PER_S * (1 + DEVIATION_MAX) * (elapsed_s + BLOCK_S):
+            self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
+        most = STEP_MAX_SETTLED if self.world.now - node.started_at > SETTLED_NS else STEP_MAX
+        if self.unsettled_ever(name, *(host.machine.name for host in self.world.hosts)):
+            most = STEP_MAX_SLEWED
+        if (step := abs(now.correction - before.correction)) > most:
+            self.complain(f"{name}: a step of {step * 1e6:.0f} ppm in the ratio")
+
+    @staticmethod
+    def _stands(playout: DevicePlayout) -> _Seen | None:
+        if playout.cursor is None or not playout.begun:
+            return None
+        return _Seen(playout.hard_resyncs, playout.cursor, playout.correction, playout.steering)

@@ -1,0 +1,89 @@
+"""A host repairs no faster than its budgets allow: to one listener, and to all of them together.
+
+Budgets are multiples of the stream's own rate, and may be saved up to a burst.  In a second there are so many at the
+most, whoever asks for what.
+"""
+
+from collections import deque
+
+from radiosync.host.sender import REPAIRS_PER_S_MIN
+from radiosync.repair.respond import BURST
+from radiosync.sim.checkers.base import Checker
+from radiosync.sim.network import Address, is_group
+from radiosync.sim.nodes import HostNode
+from radiosync.sim.scenario import Scenario
+from radiosync.sim.world import World
+from radiosync.units import NS_PER_S
+from radiosync.wire.codec import AUDIO_OVERHEAD, decode
+from radiosync.wire.messages import Audio, Kind
+
+KIND = slice(3, 4)
+AUDIO = bytes([Kind.AUDIO])
+FLAGS = AUDIO_OVERHEAD - 2  # the last octet but one before the payload: 0 in what is sent the first time
+COPIES_MAX = 1024  # multicast repairs whose copies by unicast are recognised
+
+
+class RepairChecker(Checker):
+    """Counts a host's repairs as they leave."""
+
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        super().__init__(world, scenario)
+        self.repairs = 0
+        self.worst: dict[tuple[str, Address | None], tuple[int, int]] = {}
+        """By host and listener, None for all: the most repairs within a second, and when."""
+        self._sent: dict[tuple[str, Address | None], deque[int]] = {}
+        self._fastest: dict[str, int] = {}
+        """By host: the highest rate of its stream, in symbols per second."""
+        self._next_seq: dict[int, int] = {}
+        self._multicast: deque[bytes] = deque(maxlen=COPIES_MAX)
+        world.network.taps.append(self._tap)
+
+    def look(self) -> None:
+        """Follow the rate of each stream."""
+        for host in self.world.hosts:
+            sender = host.session.sender
+            known = self._next_seq.get(host.session.session, sender.next_seq_sent)
+            for seq in range(known, sender.next_seq_sent):
+                chunk = sender.history.get(seq)
+                if chunk is not None:
+                    per_s = chunk.header.symbols * sender.rate // chunk.header.frames
+                    self._fastest[host.machine.name] = max(self._fastest.get(host.machine.name, 0), per_s)
+            self._next_seq[host.session.session] = sender.next_seq_sent
+
+    def finish(self) -> None:
+        """Compare the busiest seconds with the budgets."""
+        for (name, to), (count, at) in self.worst.items():
+            host = next(host for host in self.world.hosts if host.machine.name == name).machine.config.host
+            share = host.repair_share_total if to is None else host.repair_share
+            most = round(share * max(REPAIRS_PER_S_MIN, self._fastest.get(name, 0))) + BURST + 1
+            if count > most:
+                whom = "all" if to is None else f"{to[0]}:{to[1]}"
+                self.complain(
+                    f"{name}: {count} repairs to {whom} in the second before {at / NS_PER_S:.1f} s; {most} may"
+                )
+
+    def _tap(self, data: bytes, source: Address, to: Address) -> None:
+        if data[KIND] != AUDIO or len(data) <= FLAGS or not data[FLAGS] or (host := self._host(source)) is None:
+            return
+        audio = decode(data)
+        if not isinstance(audio, Audio) or not audio.repair:
+            return
+        if is_group(to):
+            self._multicast.append(data)
+        elif data in self._multicast:
+            return  # a copy of what was multicast, which has budgets of its own
+        else:
+            self._count(host.machine.name, to)
+        self.repairs += 1
+        self._count(host.machine.name, None)
+
+    def _host(self, source: Address) -> HostNode | None:
+        return next((host for host in self.world.hosts if host.machine.ip == source[0]), None)
+
+    def _count(self, name: str, to: Address | None) -> None:
+        times, now = self._sent.setdefault((name, to), deque()), self.world.now
+        times.append(now)
+        while times[0] <= now - NS_PER_S:
+            times.popleft()
+        if len(times) > self.worst.get((name, to), (0, 0))[0]:
+            self.worst[name, to] = len(times), now
