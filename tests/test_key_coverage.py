@@ -104,6 +104,10 @@ LIMITS = {
     "host.listeners:LISTENERS_MAX": (
         "host/test_listeners.py::test_a_full_table_refuses_newcomers_and_keeps_who_is_there"
     ),
+    "host.listeners:ROWS_PER_MACHINE_MAX": (
+        "host/test_listeners.py::test_a_machine_whose_listeners_all_stay_has_room_for_no_more"
+    ),
+    "host.listeners:GIVE_WAY_MAX": "host/test_listeners.py::test_so_many_give_way_at_once",
     "host.outbox:ANSWERS_PER_S_MAX": "host/test_outbox.py::test_answers_are_limited_and_what_is_for_all_is_not",
     "host.outbox:SENT_PER_S_MAX": "host/test_outbox.py::test_everything_stays_within_one_limit_music_first",
     "host.outbox:URGENT_MAX": "host/test_outbox.py::test_of_too_much_to_say_the_oldest_goes",

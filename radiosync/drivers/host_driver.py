@@ -284,6 +284,8 @@ class HostDriver:
             "chunks_late": sent.chunks_late,
             "source_gaps": counters.source_gaps,
             "clock_requests": self.clock_requests,
+            "listeners_refused": session.listeners.refused,
+            "listeners_pushed_out": session.listeners.pushed_out,
             "answers_refused": session.outbox.counters.answers_refused,
             "copies": len(session.copies),
             "copies_sent": session.copies.counters.sent,

@@ -2,6 +2,9 @@
 
 Nothing here is trusted: a row exists only for an address that has shown it receives what is sent to it (the cookie),
 the table is bounded, and a listener that is not heard of for `slow_client_timeout` is forgotten.
+
+An address costs whoever means harm no more than a socket, so that a full table must not be a closed one: the machine
+with the most rows gives way, first those that came and were not heard of again.
 """
 
 from collections import deque
@@ -9,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from heapq import nsmallest
 
 from radiosync.host.intervals import REPORT_NS, REPORT_NS_MAX, clock_interval_ns, report_interval_ns
 from radiosync.repair.respond import Address
@@ -16,9 +20,14 @@ from radiosync.units import NS_PER_S, HostNs
 from radiosync.wire.messages import Report
 
 LISTENERS_MAX = 4096  # rows of about 1 KiB; more than one group has ever been asked to serve
+ROWS_PER_MACHINE_MAX = 512  # a swarm of two hundred for a test, and a house behind one router
+GIVE_WAY_MAX = 64  # rows at once, since to look for them takes up to a millisecond
+SETTLED_NS = 2 * NS_PER_S  # who is still heard of after that has stayed
+NEWCOMER_SILENCE_NS = NS_PER_S  # while it learns the clock and waits for music a listener has more to say than later
 ASKED_MAX = 256  # who has asked for a host and not reported: the oldest question is forgotten
 ANSWER_NS = 3 * NS_PER_S // 2  # from a question to the first report: two round trips of half a second, and a little
 SILENCE_REPORTS = 3
+_NEVER = HostNs(0)
 SILENCE_NS = SILENCE_REPORTS * REPORT_NS  # where reports come every second
 
 
@@ -39,6 +48,7 @@ class ListenerRow:
     """The latest round trips."""
     last_heard_at: HostNs
     report: Report
+    first_heard_at: HostNs = _NEVER
     first_seq: int = 0
     """The first chunk that was sent after it came."""
     nacks: int = 0
@@ -54,17 +64,19 @@ class ListenerRow:
 
 @dataclass(slots=True)
 class ListenerTable:
-    """All listeners that have proved their address.
-
-    At capacity a newcomer is refused and counted: those who listen already are not pushed out.
-    """
+    """All listeners that have proved their address."""
 
     latency_samples: int
     max_latency_ns: int
     forget_ns: int
     report_ns_max: int = REPORT_NS_MAX
     refused: int = 0
+    """Reports of newcomers for whom there was no room."""
+    pushed_out: int = 0
+    """Rows that gave way to a newcomer's."""
     _rows: dict[Address, ListenerRow] = field(default_factory=dict)
+    _at: dict[str, int] = field(default_factory=dict)
+    """How many rows each machine has."""
     _asked: dict[Address, HostNs] = field(default_factory=dict)
     """When those first asked who have not reported yet; an address that nobody has proved, so it counts for little."""
 
@@ -94,10 +106,13 @@ class ListenerTable:
         self._asked.pop(address, None)
         row = self._rows.get(address)
         if row is None or row.report.listener_id != report.listener_id:
-            if row is None and len(self._rows) >= LISTENERS_MAX:
-                self.refused += 1
-                return
-            row = self._rows[address] = ListenerRow(address, deque(maxlen=self.latency_samples), now, report)
+            if row is None:
+                if not self._has_room(address):
+                    self.refused += 1
+                    return
+                self._at[address[0]] = self._at.get(address[0], 0) + 1
+            row = ListenerRow(address, deque(maxlen=self.latency_samples), now, report, first_heard_at=now)
+            self._rows[address] = row
         row.last_heard_at = now
         row.report = report
         row.report_ns = self.report_ns
@@ -106,6 +121,28 @@ class ListenerTable:
             row.average_ns = sum(row.samples_ns) // len(row.samples_ns)
         if 0 < report.echo_at <= now - report.echo_held_ns:
             row.echo_ns = now - report.echo_at - report.echo_held_ns
+
+    def give_way(self, address: Address, now: HostNs) -> list[Address]:
+        """Return who is to be forgotten so that a newcomer at `address` has room: nobody, if it has, or should not.
+
+        Those of its own machine, if that has too many rows, or no fewer than any; else those of the machine that has
+        most.  Who did not stay, or is silent, goes before who is there.
+        """
+        if address in self._rows or self._has_room(address):
+            return []
+        own, crowd = self._at.get(address[0], 0), address[0]
+        most = max(self._at, key=self._at.__getitem__)
+        if own < ROWS_PER_MACHINE_MAX and self._at[most] > own + 1:
+            crowd = most
+        rows = [row for row in self._rows.values() if row.address[0] == crowd]
+        chosen = nsmallest(GIVE_WAY_MAX, (row for row in rows if self._is_away(row, now)), key=_last_heard_at)
+        if not chosen and crowd != address[0]:
+            chosen = [min(rows, key=_last_heard_at)]
+        if not chosen and own < ROWS_PER_MACHINE_MAX:
+            away = (row for row in self._rows.values() if self._is_away(row, now))
+            chosen = nsmallest(GIVE_WAY_MAX, away, key=_last_heard_at)
+        self.pushed_out += len(chosen)
+        return [row.address for row in chosen]
 
     @property
     def report_ns(self) -> int:
@@ -129,7 +166,22 @@ class ListenerTable:
 
     def remove(self, address: Address) -> None:
         """Forget a listener."""
-        self._rows.pop(address, None)
+        if self._rows.pop(address, None) is not None:
+            self._at[address[0]] -= 1
+            if not self._at[address[0]]:
+                del self._at[address[0]]
+
+    def _has_room(self, address: Address) -> bool:
+        return len(self._rows) < LISTENERS_MAX and self._at.get(address[0], 0) < ROWS_PER_MACHINE_MAX
+
+    def _is_away(self, row: ListenerRow, now: HostNs) -> bool:
+        """Say whether a listener is silent, or has come and soon was not heard of any more."""
+        stayed = row.last_heard_at - row.first_heard_at >= SETTLED_NS
+        return now - row.last_heard_at > (SILENCE_REPORTS * row.report_ns if stayed else NEWCOMER_SILENCE_NS)
+
+
+def _last_heard_at(row: ListenerRow) -> HostNs:
+    return row.last_heard_at
 
 
 class Cookies:

@@ -79,6 +79,8 @@ class Reception:
         self.reports += 1
         known = self._listeners.get(source)
         is_new = known is None or known.report.listener_id != report.listener_id
+        for other in self._listeners.give_way(source, now):
+            self._forget(other, timed_out=True)
         self._listeners.heard(source, report, now)
         self._sender.want_tier(report.tier, now)
         row = self._listeners.get(source)

@@ -37,22 +37,44 @@ def remembered(session):
     return [len(table) for table in tables]
 
 
-def test_who_comes_to_a_full_table_is_refused_and_counted_and_nobody_is_pushed_out(full):
+def test_a_crowd_that_fills_the_table_pushes_out_itself_alone(full):
     session = full.session
-    assert len(session.listeners) == ROOM
-    assert session.listeners.refused >= 100 + 1 - ROOM
+    assert len(session.listeners) <= ROOM
+    assert session.listeners.pushed_out >= 30
     full.run(5)
     assert max(remembered(session)) <= ROOM
     assert session.listeners.status(session.listeners.get(ANNA), full.now) is Status.ACTIVE
 
 
-def test_there_is_room_again_once_the_silent_are_forgotten(full):
+def test_who_comes_to_a_full_table_has_a_row_at_once_and_keeps_it(full):
+    crowd(full, 100, first=200)
     full.come(LATE)
-    full.run(5)
-    assert full.session.listeners.get(LATE) is None
+    full.run(1)
+    assert full.session.listeners.get(LATE) is not None
+    full.run(4)
+    crowd(full, 100, first=400)
+    full.run(1)
+    assert {ANNA, LATE} <= {row.address for row in full.session.listeners}
     full.run(30)
     assert {row.address for row in full.session.listeners} == {ANNA, LATE}
     assert max(remembered(full.session)) <= 2
+
+
+def test_one_machine_that_keeps_a_hundred_listeners_shuts_nobody_out(driven, monkeypatch):
+    for module in (listeners, adapt):
+        monkeypatch.setattr(module, "LISTENERS_MAX", ROOM)
+    it = driven()
+    it.come(ANNA)
+    for port in range(100):
+        it.come(("10.9.9.9", port))
+        it.run(0.02 if port % 10 else 1)
+    it.run(4)
+    assert len(it.session.listeners) == ROOM
+    assert it.session.listeners.refused
+    it.come(LATE)
+    it.run(3)
+    assert {ANNA, LATE} <= {row.address for row in it.session.listeners}
+    assert len(it.session.listeners) == ROOM
 
 
 @pytest.mark.parametrize("politely", [True, False])

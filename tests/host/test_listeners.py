@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from reports import a_report
 
 from radiosync.host import listeners as module
-from radiosync.host.listeners import SILENCE_NS, Cookies, ListenerTable, Status
+from radiosync.host.listeners import (
+    GIVE_WAY_MAX,
+    NEWCOMER_SILENCE_NS,
+    SETTLED_NS,
+    SILENCE_NS,
+    Cookies,
+    ListenerTable,
+    Status,
+)
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 ANNA, BERT = ("10.0.0.1", 5000), ("10.0.0.2", 5000)
@@ -104,6 +112,80 @@ def test_a_full_table_refuses_newcomers_and_keeps_who_is_there(table, kit, monke
     assert row.last_heard_at == kit.NOW + NS_PER_S
     assert hear(table, kit.NOW, 7, address=("10.0.0.3", 2), listener_id=9).report.listener_id == 9
     assert table.refused == 2
+
+
+def come(table, now, *addresses):
+    """Let newcomers report, as the host lets them; return whom each pushed out."""
+    gone = []
+    for address in addresses:
+        gone.append(table.give_way(address, now))
+        for other in gone[-1]:
+            table.remove(other)
+        hear(table, now, 1, address=address)
+    return gone
+
+
+def stay(table, now, *addresses):
+    """Let newcomers come and be heard of until they have stayed; return when that is."""
+    come(table, now, *addresses)
+    for address in addresses:
+        hear(table, now + SETTLED_NS, 1, address=address)
+    return now + SETTLED_NS
+
+
+def sockets(count, machine=9):
+    return [(f"10.0.0.{machine}", port) for port in range(count)]
+
+
+def test_a_machine_has_so_many_rows_and_who_did_not_stay_gives_way(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_MACHINE_MAX", 3)
+    now = stay(table, kit.NOW, ANNA, sockets(3)[0])
+    come(table, now, *sockets(3)[1:])
+    assert come(table, now + NEWCOMER_SILENCE_NS, BERT, ("10.0.0.9", 6)) == [[], []]
+    assert table.refused == 1
+    table.remove(BERT)
+    hear(table, now + NEWCOMER_SILENCE_NS + 1, 1, address=sockets(1)[0])
+    assert come(table, now + NEWCOMER_SILENCE_NS + 1, ("10.0.0.9", 7)) == [sockets(3)[1:]]
+    assert {row.address for row in table} == {ANNA, sockets(1)[0], ("10.0.0.9", 7)}
+    assert (table.pushed_out, table.refused) == (2, 1)
+
+
+def test_a_machine_whose_listeners_all_stay_has_room_for_no_more(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_MACHINE_MAX", 3)
+    now = stay(table, kit.NOW, ANNA, *sockets(3))
+    assert come(table, now, ("10.0.0.9", 7), BERT) == [[], []]
+    assert table.get(("10.0.0.9", 7)) is None
+    assert table.get(BERT) is not None
+    assert (table.pushed_out, table.refused) == (0, 1)
+
+
+def test_in_a_full_table_the_machine_with_most_rows_gives_way(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "LISTENERS_MAX", 6)
+    now = stay(table, kit.NOW, ANNA, *sockets(2, 8), *sockets(3))
+    for number, address in enumerate(sockets(3)):
+        hear(table, now + number, 1, address=address)  # none is silent, nor new
+    assert come(table, now + 9, BERT) == [[("10.0.0.9", 0)]]
+    assert come(table, now + 9, ("10.0.0.8", 7)) == [[]], "they would have as many then"
+    assert table.get(("10.0.0.8", 7)) is None
+    assert len(table) == 6
+
+
+def test_in_a_full_table_without_a_crowd_the_silent_give_way(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "LISTENERS_MAX", 3)
+    now = stay(table, kit.NOW, ANNA, BERT, ("10.0.0.3", 1))
+    later = now + SILENCE_NS + 1
+    hear(table, later, 1, address=ANNA)
+    hear(table, later, 1, address=BERT)
+    assert come(table, later, ("10.0.0.4", 1)) == [[("10.0.0.3", 1)]]
+    assert come(table, later, ("10.0.0.5", 1)) == [[]], "who has come just now has its chance"
+    assert table.refused == 1
+
+
+def test_so_many_give_way_at_once(table, kit, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_MACHINE_MAX", 100)
+    come(table, kit.NOW, *sockets(100))
+    (gone,) = come(table, kit.NOW + NEWCOMER_SILENCE_NS + 1, ("10.0.0.9", 999))
+    assert len(gone) == GIVE_WAY_MAX
 
 
 # --- cookies ----------------------------------------------------------------------------------------------------------
