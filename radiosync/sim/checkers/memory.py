@@ -1,7 +1,7 @@
 """What a session holds is what its queues hold, and little besides; and it does not grow with the hours.
 
 The queues themselves have limits of their own (`queues.py`).  Measured is everything that can be reached from a
-session; what is shared with the rest of the program (classes, functions) is left out.
+session; what is shared with the rest of the program (classes, functions and what they remember) is left out.
 """
 
 import gc
@@ -13,6 +13,7 @@ import numpy as np
 
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import HostNode, ListenerNode
+from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_MS, NS_PER_S, frames_from_ns
@@ -27,7 +28,7 @@ REPAIR_BYTES = 256  # of each question that was answered: who was sent what when
 GROWN_AFTER_NS = 300 * NS_PER_S  # what can't be seen in less is no leak
 GROWTH_MAX = 1.2
 GROWTH_BYTES = 64 << 10
-SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
+SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, type(read))
 
 
 def held_bytes(root: object) -> int:
