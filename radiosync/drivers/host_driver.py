@@ -134,6 +134,8 @@ class HostDriver:
         self._transcoder.close()
         self._stats.close()
         self.ports.close()
+        if self._state is not None:
+            self._state.close()
 
     def _turn(self, now: HostNs, on_event: Callable[[HostEvent], None]) -> None:
         self._answer_clock()

@@ -2,7 +2,7 @@
 
 One small file for each group, port and interface, which only its user may read: it holds the key of the cookies.  It
 lies where things last no longer than the machine runs (`XDG_RUNTIME_DIR`) if there is such a place, and is written with
-every chunk, whole or not at all.  A host that ends as it should removes it.  It is good for as long as the same clock
+every chunk (`slot_file`).  A host that ends as it should removes it.  It is good for as long as the same clock
 runs, so not after a reboot, for the same songs in the same files, and while listeners still hold music.
 
 A file that can't be written or read costs a return without a gap, never the music: it is said once and done without.
@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +22,7 @@ from radiosync.drivers.clocks import MediaClock, local_now, real_now
 from radiosync.drivers.file_source import FileSource
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.memory_file import state_folder
+from radiosync.drivers.slot_file import SlotFile
 from radiosync.host.continuity import ChunkMark, Remembered
 from radiosync.host.session import HostSession
 from radiosync.timeline import PlayState, Timeline
@@ -30,7 +30,6 @@ from radiosync.units import NS_PER_S, HostNs, MediaFrame
 
 VERSION = 1
 FILES_MAX = 16  # of killed hosts on other groups; the oldest are removed
-BYTES_MAX = 1 << 20  # 2048 chunks are 120 kB: a file that is longer is not ours
 SAVE_NS = NS_PER_S  # at least so often, while nothing changes: how old it is says what listeners still hold
 SAME_BOOT_NS = 2 * NS_PER_S  # how much wall clock and local clock may differ since, where boots have no name
 _WHOLE_MAX = 1 << 64
@@ -44,6 +43,8 @@ class HostState:
 
     def __init__(self, path: Path, source: FileSource, config: Config, warn: Warn) -> None:
         self._path = path
+        self._file = SlotFile(path)
+        self._boot = _boot_id()
         self._source = source
         self._warn = warn
         self._warned = False
@@ -63,7 +64,7 @@ class HostState:
             return None
         network = config.network
         name = blake2b(f"{network.group} {network.port} {interface.ip}".encode(), digest_size=8).hexdigest()
-        return cls(_folder() / f"host-{name}.json", source, config, warn)
+        return cls(_folder() / f"host-{name}.state", source, config, warn)
 
     def lengths(self) -> tuple[int, ...]:
         """Bring the source to where the stream was; return how long its next chunks must be."""
@@ -85,7 +86,7 @@ class HostState:
             return
         whole = {
             "version": VERSION,
-            "boot": _boot_id(),
+            "boot": self._boot,
             "saved_local": local_now(),
             "saved_real": real_now(),
             "clock_minus_local": self.clock.minus_local_ns,
@@ -99,32 +100,24 @@ class HostState:
     def forget(self) -> None:
         """Leave nothing: the session has ended, or can't be gone on with."""
         try:
-            self._path.unlink(missing_ok=True)
+            self._file.remove()
         except OSError as error:
             self._say(f"{self._path}: can't be removed: {error.strerror or error}")
 
+    def close(self) -> None:
+        """Let go of the file, which stays."""
+        self._file.close()
+
     def _write(self, text: str) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._path.parent, prefix="host-", suffix=".tmp", delete=False, encoding="utf-8"
-            ) as file:
-                file.write(text)
-            Path(file.name).replace(self._path)  # all of it or nothing
+            self._file.write(text.encode())
         except OSError as error:
             self._say(f"{self._path}: can't be written: {error.strerror or error}; a killed host can't be gone on with")
 
     def _read(self, config: Config) -> None:
         try:
             _remove_old(self._path)
-            raw = self._path.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._say(f"{self._path}: can't be read: {error.strerror or error}")
-            return
-        try:
-            whole = json.loads(raw) if len(raw) <= BYTES_MAX else None
+            whole = json.loads(self._file.read())
             if not isinstance(whole, dict) or whole["version"] != VERSION or not _same_boot(whole):
                 return
             if whole["source"] != self._source.fingerprint or whole["config"] != _relevant(config):
@@ -132,6 +125,11 @@ class HostState:
             clock = MediaClock(_whole(whole["clock_minus_local"], signed=True))
             remembered = _remembered(whole["session"]).as_of(self._source.format, config, clock.now())
             songs = {int(song_id): _whole(index) for song_id, index in whole["songs"].items()}
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._say(f"{self._path}: can't be read: {error.strerror or error}")
+            return
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self._say(f"{self._path}: is no state of a host; it will be written anew")
             return

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from radiosync.drivers.file_source import FileSource
 from radiosync.drivers.host_state import FILES_MAX, HostState
 from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.playlist import Entry
+from radiosync.drivers.slot_file import SlotFile
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.session import HostSession
 from radiosync.units import NS_PER_S, HostNs
@@ -108,8 +110,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def left(folder: Path) -> Path:
-    (path,) = (folder / "run" / "radiosync").glob("host-*.json")
+    (path,) = (folder / "run" / "radiosync").glob("host-*.state")
     return path
+
+
+def written(folder: Path) -> dict[str, Any]:
+    whole: dict[str, Any] = json.loads(SlotFile(left(folder)).read())
+    return whole
+
+
+def write(folder: Path, whole: dict[str, Any]) -> None:
+    file = SlotFile(left(folder))
+    file.read()
+    file.write(json.dumps(whole).encode())
+    file.close()
 
 
 @pytest.fixture
@@ -181,9 +195,9 @@ def test_where_boots_have_no_name_the_clocks_tell(
     run = Run(folder, said)
     run.run(4.0)
     Frozen.at = run.now
-    whole = json.loads(left(folder).read_text())
+    whole = written(folder)
     whole["saved_local"] += -later_ns if later_ns >= 0 else 10 * NS_PER_S
-    left(folder).write_text(json.dumps(whole))
+    write(folder, whole)
     assert (Run(folder, said).state.remembered is not None) == same
 
 
@@ -228,10 +242,9 @@ def test_a_buffer_below_a_second_is_not_worth_it(folder: Path, said: list[str]) 
     ],
 )
 def test_a_spoilt_file_is_a_new_session(killed: Run, folder: Path, said: list[str], change) -> None:  # type: ignore[no-untyped-def]
-    path = left(folder)
-    whole = json.loads(path.read_text())
+    whole = written(folder)
     change(whole)
-    path.write_text(json.dumps(whole))
+    write(folder, whole)
     assert Run(folder, said).state.remembered is None
     assert len(said) <= 1
     del killed
@@ -256,9 +269,9 @@ def test_what_hosts_on_many_groups_leave_is_bounded(folder: Path, said: list[str
     state = folder / "run" / "radiosync"
     state.mkdir()
     for number in range(2 * FILES_MAX):
-        (state / f"host-{number:016x}.json").write_text("{}")
-        os.utime(state / f"host-{number:016x}.json", (number, number))
+        (state / f"host-{number:016x}.state").write_text("{}")
+        os.utime(state / f"host-{number:016x}.state", (number, number))
     Run(folder, said).run(3.0)
     kept = list(state.glob("host-*"))
     assert len(kept) == FILES_MAX
-    assert not (state / f"host-{0:016x}.json").exists()
+    assert not (state / f"host-{0:016x}.state").exists()
