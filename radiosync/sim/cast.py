@@ -9,7 +9,7 @@ from radiosync.sim.machine import Machine
 from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.process import Process
-from radiosync.sim.scenario import Fault, Listeners, Order, Scenario, Villain
+from radiosync.sim.scenario import Fault, Host, Listeners, Order, Scenario, Villain
 from radiosync.sim.scheduler import TrueNs
 from radiosync.sim.villains import Acting
 from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
@@ -28,21 +28,19 @@ class Cast:
         self.listeners: dict[str, ListenerNode] = {}
         self.villains: list[Acting] = []
         self.moves = 0
-        settings = replace(scenario.host.clock, offset_ns=HOST_EPOCH_NS + scenario.host.clock.offset_ns)
-        host = NodeSettings(clock=settings, up=scenario.host.up, down=scenario.host.down)
-        self.host_machine = world.machine("host", host, scenario.settings)
+        self.host_machine = self._machine_of(scenario.host, "host")
+        self.host_machines = {"host": self.host_machine}
+        if scenario.neighbour is not None:
+            self.host_machines["neighbour"] = self._machine_of(scenario.neighbour, "neighbour")
 
     def start_host(self) -> None:
         """Start the host, or start it anew."""
-        stream = self.scenario.stream
-        self.world.start_host(
-            self.host_machine,
-            stream.format,
-            stream.song_frames,
-            dense=stream.dense,
-            live=stream.live,
-            first_seq=self.scenario.host.first_seq,
-        )
+        self._start(self.host_machine, self.scenario.host)
+
+    def start_neighbour(self) -> None:
+        """Start the other host."""
+        if self.scenario.neighbour is not None:
+            self._start(self.host_machines["neighbour"], self.scenario.neighbour)
 
     def continue_host(self) -> None:
         """Start the host that was killed, where it was if it can go on there."""
@@ -50,12 +48,13 @@ class Cast:
             self.start_host()
 
     def host(self) -> HostNode:
-        """Return the host that was started last."""
-        return self.world.hosts[-1]
+        """Return the host as it was started last."""
+        return self.world.newest("host")
 
     def add(self, group: Listeners) -> None:
         """Prepare the machines of one group, and plan their start."""
-        config = self.scenario.settings
+        told = {"listener.host": self.host_machines[group.hears].ip} if group.hears else {}
+        config = self.scenario.settings_with(told)
         members = self.groups.setdefault(group.name, [])
         for number in range(1, group.count + 1):
             name = group.name if number == 1 else f"{group.name}{number}"
@@ -124,6 +123,21 @@ class Cast:
     def obey(self, order: Order) -> None:
         """Plan an order to the host."""
         self.world.at(ns_from_s(order.at_s), lambda: self.host().order(Command(order.kind), order.seconds))
+
+    def _machine_of(self, host: Host, name: str) -> Machine:
+        clock = replace(host.clock, offset_ns=HOST_EPOCH_NS + host.clock.offset_ns)
+        return self.world.machine(name, NodeSettings(clock=clock, up=host.up, down=host.down), self.scenario.settings)
+
+    def _start(self, machine: Machine, host: Host) -> None:
+        stream = self.scenario.stream_of(host)
+        self.world.start_host(
+            machine,
+            stream.format,
+            stream.song_frames,
+            dense=stream.dense,
+            live=stream.live,
+            first_seq=host.first_seq,
+        )
 
     def _hit(self, fault: Fault, machine: Machine, until: TrueNs) -> None:
         node = self.listeners.get(machine.name)

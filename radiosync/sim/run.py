@@ -36,6 +36,8 @@ def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
         world.network.membership_ns = ns_from_s(scenario.membership_s)
     cast = Cast(scenario, world)
     world.at(ns_from_s(scenario.host.start_s), cast.start_host)
+    if scenario.neighbour is not None:
+        world.at(ns_from_s(scenario.neighbour.start_s), cast.start_neighbour)
     for group in scenario.listeners:
         cast.add(group)
     for fault in scenario.faults:
@@ -52,8 +54,10 @@ def end_ns(scenario: Scenario) -> int:
     """Return the true time at which a scenario is over."""
     starts_s = [scenario.host.start_s]
     starts_s += [fault.at_s + fault.for_s for fault in scenario.faults if fault.kind == "host_restart"]
-    lead_s = scenario.settings.host.start_lead
-    return ns_from_s(max(starts_s) + lead_s + scenario.stream.seconds + scenario.extra_s)
+    ends_s = [max(starts_s) + scenario.stream_of(scenario.host).seconds]
+    if scenario.neighbour is not None:
+        ends_s.append(scenario.neighbour.start_s + scenario.stream_of(scenario.neighbour).seconds)
+    return ns_from_s(max(ends_s) + scenario.settings.host.start_lead + scenario.extra_s)
 
 
 def run_scenario(

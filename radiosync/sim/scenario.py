@@ -28,6 +28,7 @@ VILLAINS = (
     "parrot",  # sends again what it has heard, from its own address
     "forger",  # sends what it has heard with some bits turned over, and noise
 )
+HOSTS = ("", "host", "neighbour")  # whom listeners may be told to hear
 UNLIMITED = "any"  # in a file, of a limit that is not checked
 FAULTS = (
     "outage",  # of the listeners' links, both ways
@@ -86,11 +87,13 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The host's machine, started at `start_s`."""
+    """A host's machine, started at `start_s`."""
 
     start_s: float = 0.0
     first_seq: int = 0
     """The first chunk's number: a little below 2^32, numbers wrap on the wire soon."""
+    songs_s: tuple[float, ...] = ()
+    """The songs' lengths, if they are not the stream's."""
     clock: ClockSettings = field(default_factory=ClockSettings)
     up: LinkSettings = field(default_factory=LinkSettings)
     down: LinkSettings = field(default_factory=LinkSettings)
@@ -102,6 +105,8 @@ class Listeners:
 
     name: str
     count: int = 1
+    hears: str = ""
+    """Which host they are told to hear, "host" or "neighbour"; none for whichever they find."""
     start_s: float = 0.0
     start_s_spread: float = 0.0
     clock: ClockSettings = field(default_factory=ClockSettings)
@@ -116,6 +121,10 @@ class Listeners:
     dac_ppm_spread: float = 0.0
     lossy: bool = False
     """Whether they may be given a lower quality: then their frames are not compared with the source's."""
+
+    def __post_init__(self) -> None:
+        if self.hears not in HOSTS:
+            raise ConfigError(f'unknown host "{self.hears}"; there are {", ".join(HOSTS[1:])}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +217,8 @@ class Scenario:
     listeners: tuple[Listeners, ...]
     stream: Stream = field(default_factory=Stream)
     host: Host = field(default_factory=Host)
+    neighbour: Host | None = None
+    """Another host on the same group and ports, with music of its own; faults and orders are the first one's."""
     faults: tuple[Fault, ...] = ()
     orders: tuple[Order, ...] = ()
     villains: tuple[Villain, ...] = ()
@@ -224,7 +235,15 @@ class Scenario:
     @property
     def settings(self) -> Config:
         """The configuration of host and listeners; raises ConfigError."""
-        return Config.load(None, self.config)
+        return self.settings_with({})
+
+    def settings_with(self, keys: Mapping[str, object]) -> Config:
+        """Return the configuration with other values of some keys; raises ConfigError."""
+        return Config.load(None, {**self.config, **keys})
+
+    def stream_of(self, host: Host) -> Stream:
+        """Return what `host` plays."""
+        return replace(self.stream, songs_s=host.songs_s) if host.songs_s else self.stream
 
     def scaled(self, listeners: int | None, minutes: float | None) -> "Scenario":
         """Return this with so many listeners in all, each group with its share, and so much music; None as it is."""
@@ -237,8 +256,11 @@ class Scenario:
             scaled = replace(scaled, listeners=groups)
         if minutes is not None:
             factor = minutes * 60 / self.stream.seconds
-            songs_s = tuple(seconds * factor for seconds in self.stream.songs_s)
-            scaled = replace(scaled, stream=replace(self.stream, songs_s=songs_s))
+            stream = replace(self.stream, songs_s=_times(factor, self.stream.songs_s))
+            scaled = replace(scaled, stream=stream, host=replace(self.host, songs_s=_times(factor, self.host.songs_s)))
+            if self.neighbour is not None:
+                songs_s = _times(factor, self.neighbour.songs_s)
+                scaled = replace(scaled, neighbour=replace(self.neighbour, songs_s=songs_s))
         return scaled
 
     @classmethod
@@ -254,6 +276,8 @@ class Scenario:
                 }
             scenario = _built(cls, table, "")
             scenario.settings, scenario.stream.format  # noqa: B018  # both check
+            if scenario.neighbour is None and any(group.hears == "neighbour" for group in scenario.listeners):
+                raise ConfigError('"neighbour" is missing, which listeners are to hear')
         except OSError as error:
             raise ConfigError(f"{path}: can't read the scenario: {error.strerror or error}") from None
         except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -261,9 +285,14 @@ class Scenario:
         return scenario
 
 
+def _times(factor: float, lengths_s: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(factor * length_s for length_s in lengths_s)
+
+
 _NESTED: dict[str, type[Any]] = {
     "stream": Stream,
     "host": Host,
+    "neighbour": Host,
     "limits": Limits,
     "clock": ClockSettings,
     "up": LinkSettings,

@@ -144,6 +144,10 @@ class World:
                 return host
         return None
 
+    def newest(self, name: str) -> HostNode:
+        """Return the host on a machine as it was started last; raises StopIteration before it is."""
+        return next(host for host in reversed(self.hosts) if host.machine.name == name)
+
     def _look(self) -> None:
         for look in self._watchers:
             look()

@@ -52,6 +52,8 @@ def test_a_file_is_read_whole(tmp_path):
         ("songs_s", 'sample = "s17"\nsongs_s', "S17"),
         ("songs_s", "rate = 7\nsongs_s", "rate 7"),
         ('title = "t"', "title = ", "line"),
+        ('name = "a"', 'name = "a"\nhears = "somebody"', "somebody"),
+        ('name = "a"', 'name = "a"\nhears = "neighbour"', '"neighbour" is missing'),
     ],
 )
 def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, old, new, named):

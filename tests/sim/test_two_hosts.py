@@ -1,11 +1,16 @@
 """Two hosts on one group and port: each listener hears its own, whole, whatever the other sends."""
 
+from dataclasses import replace
+
 import pytest
 
 from radiosync.config import Config
 from radiosync.host.events import OtherHost
+from radiosync.sim.checkers.outcome import completeness
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.network import LinkSettings
+from radiosync.sim.run import run_scenario
+from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World
 from radiosync.units import NS_PER_S
 
@@ -84,3 +89,18 @@ def test_a_host_that_is_silent_is_waited_for_while_its_music_lasts(party):
     assert len(room.streams) == 1
     world.run(world.now + 5 * NS_PER_S)
     assert [stream.host_ip for stream in room.streams] == [machine.ip for machine in party.machines]
+
+
+def test_the_scenario_file_and_that_who_hears_the_wrong_one_is_seen(scenarios):
+    scenario = Scenario.load(scenarios / "two-hosts.toml")
+    result = run_scenario(scenario, 1)
+    assert not result.violations
+    heard = {
+        node.machine.name: [result.world.host_of(s).machine.name for s in node.sinks] for node in result.world.listeners
+    }
+    assert heard == {"first": ["host"], "den": ["host"], "attic": ["neighbour"], "attic2": ["neighbour"]}
+    assert all(node.session.foreign > 100 for node in result.world.listeners)
+    swapped = {"": "", "host": "neighbour", "neighbour": "host"}
+    listeners = tuple(replace(group, hears=swapped[group.hears]) for group in scenario.listeners)
+    wrong = list(completeness(result.world, replace(scenario, listeners=listeners)))
+    assert wrong == ["attic: never played", "attic2: never played", "den: never played"]

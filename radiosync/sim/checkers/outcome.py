@@ -10,7 +10,7 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.sim.devices import ExactSink
 from radiosync.sim.measure import Heard, apart_ns, heard, percentile
 from radiosync.sim.nodes import HostNode, ListenerNode
-from radiosync.sim.scenario import Scenario
+from radiosync.sim.scenario import Listeners, Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S, ns_from_s
 
@@ -29,12 +29,21 @@ def _sinks(world: World) -> Iterator[tuple[ListenerNode, HostNode, ExactSink]]:
 
 def _lossy(scenario: Scenario) -> set[str]:
     """Return the names of the listeners that may be given a lower quality."""
-    return {
-        f"{group.name}{number if number > 1 else ''}"
-        for group in scenario.listeners
-        if group.lossy
-        for number in range(1, group.count + 1)
-    }
+    return {name for group in scenario.listeners if group.lossy for name in _names(group)}
+
+
+def _names(group: Listeners) -> set[str]:
+    return {f"{group.name}{number if number > 1 else ''}" for number in range(1, group.count + 1)}
+
+
+def _own_host(world: World, scenario: Scenario, listener: ListenerNode) -> HostNode:
+    """Return the host that a listener should hear: the one it was told, or where there are two, the one it found."""
+    name = listener.machine.name
+    told = next((g.hears for g in scenario.listeners if g.hears and name in _names(g)), "")
+    found = world.host_of(listener.streams[-1].session) if listener.streams else None
+    if scenario.neighbour is None or told or found is None:
+        return world.newest(told or "host")
+    return world.newest(found.machine.name)
 
 
 def right_frames(world: World, scenario: Scenario) -> Iterator[str]:
@@ -74,7 +83,6 @@ def completeness(world: World, scenario: Scenario) -> Iterator[str]:
     """Who was there heard everything."""
     if not scenario.limits.complete:
         return
-    last = world.hosts[-1]
     past_end_frames = round(scenario.limits.past_end_s_max * scenario.stream.rate)
     for listener in world.listeners:
         name = listener.machine.name
@@ -84,6 +92,7 @@ def completeness(world: World, scenario: Scenario) -> Iterator[str]:
             if not (listener.streams and listener.streams[-1].ended):
                 yield f"{name}: did not play to the end"
             continue
+        last = _own_host(world, scenario, listener)
         sink = listener.sinks.get(last.session.session)
         if sink is None or sink.first_frame is None:
             yield f"{name}: never played"
@@ -102,10 +111,11 @@ def starts(world: World, scenario: Scenario) -> Iterator[str]:
             continue
         begun_at = max(listener.started_at, host.play_at(0))
         waited_ns = sink.first_at - begun_at
-        if limits.start_s_max is not None and host is world.hosts[0] and waited_ns > ns_from_s(limits.start_s_max):
+        is_first = host is next(each for each in world.hosts if each.machine is host.machine)
+        if limits.start_s_max is not None and is_first and waited_ns > ns_from_s(limits.start_s_max):
             yield f"{name}: first heard {waited_ns / NS_PER_S:.3f} s after its start"
         resumed_ns = sink.first_at - max(listener.started_at, host.started_at)
-        resumed = limits.resume_s_max is not None and host is not world.hosts[0]
+        resumed = limits.resume_s_max is not None and not is_first
         if resumed and resumed_ns > ns_from_s(limits.resume_s_max or 0.0):
             yield f"{name}: heard the restarted host after {resumed_ns / NS_PER_S:.3f} s"
 
@@ -122,12 +132,12 @@ def exact_times(world: World, scenario: Scenario) -> Iterator[str]:
 
 
 def _heard(world: World, scenario: Scenario) -> list[tuple[str, Heard]]:
-    host = world.hosts[-1]
     settle_ns = ns_from_s(scenario.limits.settle_s)
-    end_at = host.play_at(host.source.end_frame)
     found = []
     for listener in world.listeners:
         if listener.dac is not None:
+            host = _own_host(world, scenario, listener)
+            end_at = host.play_at(host.source.end_frame)
             begin_at = max(listener.started_at, host.play_at(0)) + settle_ns
             found.append((listener.machine.name, heard(listener.dac.record, host).between(begin_at, end_at)))
     return found
