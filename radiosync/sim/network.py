@@ -265,7 +265,7 @@ class Network:
         self._renamed: dict[str, str] = {}
         self._next_port = EPHEMERAL_PORT_MIN
         self.taps: list[Tap] = []
-        """Who hears everything as it is sent ..."""
+        """Who hears everything as it is sent, and from where in truth ..."""
         self.arrivals: list[Tap] = []
         """... and as it is delivered."""
         self.membership_ns: int | None = None
@@ -339,15 +339,20 @@ class Network:
                 if member.address[0] == old:
                     member.address = (new, member.address[1])
 
-    def send(self, data: bytes, source: Address, to: Address) -> None:
-        """Send a datagram to a port, or once to every member of a group."""
+    def addresses(self) -> list[Address]:
+        """Return where somebody listens, groups left out: who is patient finds that out."""
+        return list(self._ports)
+
+    def send(self, data: bytes, source: Address, to: Address, *, forged_by: Address | None = None) -> None:
+        """Send a datagram to a port, or once to every member of a group; `source` may be claimed by `forged_by`."""
+        sender = forged_by or source
         for tap in self.taps:
-            tap(data, source, to)
+            tap(data, sender, to)
         now, multicast = self._scheduler.now, to in self._members
         members = None
         if multicast:
-            members = [m for m in self._members[to] if m.address[0] != source[0] and self._is_known(m)]
-        up = self._links[source[0]].up
+            members = [m for m in self._members[to] if m.address[0] != sender[0] and self._is_known(m)]
+        up = self._links[sender[0]].up
         for passed_at in up.transit(len(data), now, multicast=multicast):
             left = up.mangle(data)
             self._scheduler.at(passed_at, partial(self._fan_out, left, source, to, members))

@@ -27,6 +27,7 @@ VILLAINS = (
     "deaf",  # comes, shows its cookie, and is never heard of again; as often as it can
     "parrot",  # sends again what it has heard, from its own address
     "forger",  # sends what it has heard with some bits turned over, and noise
+    "impostor",  # sends in others' names: as the host without its session, as a listener without its cookie
 )
 HOSTS = ("", "host", "neighbour")  # whom listeners may be told to hear
 UNLIMITED = "any"  # in a file, of a limit that is not checked

@@ -1,11 +1,12 @@
 """Who means no good: whatever it does, nobody else may hear any of it.
 
 It has a machine and a perfect link of its own, joins the group, finds the host like anybody, and then does what its
-kind does, so many times a second.  It can't send from addresses that are not its own.
+kind does, so many times a second.  All but the impostor send from addresses of their own.
 """
 
 import zlib
 from collections import deque
+from dataclasses import replace
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.machine import Machine
@@ -14,14 +15,18 @@ from radiosync.sim.reading import read
 from radiosync.sim.scenario import Villain
 from radiosync.sim.scheduler import TrueNs
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
+from radiosync.wire import ntp
 from radiosync.wire.codec import encode
-from radiosync.wire.messages import Announce, ListenerState, Nack, NackEntry, Report, Solicit
+from radiosync.wire.messages import Announce, Bye, ByeReason, Leave, ListenerState, Nack, NackEntry, Report, Solicit
 
 HEARD_MAX = 2000
 NOISE_MAX = 1400
+ASKED_MAX = 256  # questions for a host that may still be answered
 RUN = 4096
 ENTRIES = 100
 HEARD_SHARE = 0.8
+PRETEND_LISTENER_SHARE = 0.5
+PRETEND_CLOCK_SHARE = 0.3
 CRC = slice(4, 8)
 
 
@@ -36,6 +41,7 @@ class Acting:
         self._host: Announce | None = None
         self._host_ip = ""
         self._heard: deque[bytes] = deque(maxlen=HEARD_MAX)
+        self._asked: deque[int] = deque(maxlen=ASKED_MAX)
 
     def begin(self) -> None:
         """Come, and look for the host."""
@@ -54,7 +60,7 @@ class Acting:
                     message = read(data)
                 except RemoteProtocolError:
                     continue
-                if isinstance(message, Announce) and message.cookie:
+                if isinstance(message, Announce) and message.cookie and message.nonce in self._asked:
                     self._host, self._host_ip = message, source[0]
 
     def _act(self) -> None:
@@ -65,7 +71,8 @@ class Acting:
             self._control.close()
             return
         if self._host is None or (self._villain.kind == "deaf" and self.sent % 2):
-            self._send(encode(Solicit(session=0, nonce=rng.getrandbits(63) + 1)), self._everybody)
+            self._asked.append(rng.getrandbits(63) + 1)
+            self._send(encode(Solicit(session=0, nonce=self._asked[-1])), self._everybody)
         else:
             self._do(self._host)
         self.sent += 1
@@ -93,6 +100,46 @@ class Acting:
                 self._send(rng.choice(self._heard), self._anywhere(control, host.clock_port))
             case "forger" if self._heard:
                 self._send(self._forged(), self._anywhere(control, host.clock_port))
+            case "impostor" if self._heard:
+                self._pretend(host, control)
+
+    def _pretend(self, host: Announce, control: Address) -> None:
+        """Send in somebody's name what that one could say, but for the number that only that one knows."""
+        rng, network = self._machine.rng, self._machine.network
+        wrong = rng.getrandbits(63) + 1
+        host_ports = (control, (self._host_ip, host.clock_port))
+        others = [at for at in network.addresses() if at[0] not in {self._host_ip, self._control.address[0]}]
+        if not others:
+            return
+        victim = rng.choice(others)
+        if rng.random() < PRETEND_LISTENER_SHARE:
+            nack = Nack(
+                session=host.session, cookie=wrong, listener_id=1, entries=(NackEntry(seq=0, run=RUN, bitmap=0),)
+            )
+            leave = Leave(session=host.session, cookie=wrong, listener_id=1)
+            data = encode(
+                rng.choice((nack, leave, self._lie(replace(host, cookie=wrong)), Solicit(session=0, nonce=wrong)))
+            )
+            source, to = victim, control
+        elif rng.random() < PRETEND_CLOCK_SHARE:
+            question = ntp.request(wrong)
+            data = ntp.respond(question, received_at=host.sent_at, sent_at=host.sent_at)
+            source, to = host_ports[1], victim
+        else:
+            source, to = control, rng.choice((self._group, victim))
+            good_bye = encode(Bye(session=wrong, timeline=host.timeline, reason=ByeReason.STOPPED, final_frame=None))
+            data = rng.choice((good_bye, self._renamed(rng.choice(self._heard), wrong)))
+        network.send(data, source, to, forged_by=self._control.address)
+
+    def _renamed(self, heard: bytes, session: int) -> bytes:
+        """Return what was heard of a host as if it were of another session of the same host."""
+        try:
+            message = read(heard)
+        except RemoteProtocolError:
+            return heard
+        if isinstance(message, Announce):
+            message = replace(message, nonce=self._machine.rng.getrandbits(63) + 1, cookie=session)
+        return encode(replace(message, session=session))
 
     def _anywhere(self, control: Address, clock_port: int) -> Address:
         return self._machine.rng.choice((self._group, self._everybody, control, (self._host_ip, clock_port)))

@@ -27,3 +27,6 @@ def test_nobody_hears_of_a_villain(make_scenario, kind):
     else:
         heard = result.world.listeners[0].session
         assert host.counters.rejected + heard.rejected + heard.foreign > 100
+    if kind == "impostor":
+        (stream,) = result.world.listeners[0].streams
+        assert min(host.counters.rejected, heard.foreign, stream.poller.counters.unknown) > 20
