@@ -200,6 +200,9 @@ def sim(
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, when there are several")] = 1,
     listeners: Annotated[int | None, typer.Option(help="so many listeners instead of the scenario's")] = None,
     minutes: Annotated[float | None, typer.Option(help="so much music instead of the scenario's")] = None,
+    isolation: Annotated[
+        bool, typer.Option("--isolation", help="again without villains and broken listeners: nobody else may notice")
+    ] = False,
     trace: Annotated[Path | None, typer.Option(help="write what happened there, as JSON lines; - for stdout")] = None,
 ) -> None:
     """Run host and listeners in a simulated network and time, with faults, and check what is heard."""
@@ -213,6 +216,7 @@ def sim(
         jobs=jobs,
         listeners=listeners,
         minutes=minutes,
+        isolation=isolation,
         trace=trace,
         say=console.say,
     ):

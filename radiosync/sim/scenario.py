@@ -123,6 +123,9 @@ class Listeners:
     lossy: bool = False
     """Whether they may be given a lower quality: then their frames are not compared with the source's."""
 
+    broken: bool = False
+    """Whether nobody else may hear that they are there: see `radiosync.sim.isolation`."""
+
     def __post_init__(self) -> None:
         if self.hears not in HOSTS:
             raise ConfigError(f'unknown host "{self.hears}"; there are {", ".join(HOSTS[1:])}')
@@ -203,6 +206,8 @@ class Limits:
     """Between the instant a frame leaves a sound card, and its true play-at."""
     apart_ns_p99_max: int | None = None
     """Between any two sound cards."""
+    isolation_ns_max: int = NS_PER_MS
+    """Between the instants at which a frame is emitted with and without villains and broken listeners."""
     underruns_max: int | None = None
     hard_resyncs_max: int | None = None
     nacks_max: int | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from radiosync.errors import ConfigError
 from radiosync.sim.describe import toml_lines
+from radiosync.sim.isolation import disturbances
 from radiosync.sim.recorder import Write
 from radiosync.sim.run import Progress, run_scenario
 from radiosync.sim.scenario import Scenario
@@ -35,6 +36,8 @@ class Task:
     scenario: Path | None
     listeners: int | None = None
     minutes: float | None = None
+    isolation: bool = False
+    """Whether to run it again without villains and broken listeners, and compare."""
 
     def load(self) -> Scenario:
         """Return the scenario; raises ConfigError."""
@@ -50,6 +53,8 @@ class Task:
             words.append(f"--listeners {self.listeners}")
         if self.minutes is not None:
             words.append(f"--minutes {self.minutes:g}")
+        if self.isolation:
+            words.append("--isolation")
         return " ".join(words)
 
 
@@ -88,6 +93,7 @@ def run_sim(
     jobs: int = 1,
     listeners: int | None = None,
     minutes: float | None = None,
+    isolation: bool = False,
     trace: Path | None = None,
     say: Say,
 ) -> bool:
@@ -100,7 +106,9 @@ def run_sim(
         raise ConfigError(f"--minutes {minutes:g}: must be above 0 and at most {MINUTES_MAX:g}")
     if trace is not None and len(seeds) > 1:
         raise ConfigError("--trace: is of one run; give one --seed")
-    tasks = [Task(seed=seed, scenario=scenario, listeners=listeners, minutes=minutes) for seed in seeds]
+    tasks = [
+        Task(seed=seed, scenario=scenario, listeners=listeners, minutes=minutes, isolation=isolation) for seed in seeds
+    ]
     tasks[0].load()  # a mistake in the file is told before anything runs
     outcomes = []
     if len(tasks) > 1:
@@ -149,11 +157,14 @@ def run_task(task: Task, write: Write | None = None, progress: Progress | None =
     began = time.monotonic()
     scenario = task.load()
     result = run_scenario(scenario, task.seed, write=write, progress=progress)
+    violations = result.violations
+    if task.isolation:
+        violations += tuple(disturbances(scenario, task.seed, result.world))
     return Outcome(
         task=task,
         title=scenario.title,
-        violations=result.violations,
-        options=tuple(toml_lines(scenario)) if task.scenario is None and result.violations else (),
+        violations=violations,
+        options=tuple(toml_lines(scenario)) if task.scenario is None and violations else (),
         trace_hash=result.trace_hash,
         listeners=sum(group.count for group in scenario.listeners),
         virtual_s=result.virtual_s,

@@ -163,3 +163,16 @@ def test_a_mistake_is_one_line(words, named, short, capsys):
     line = capsys.readouterr().err.splitlines()[-1]
     assert named in line
     assert line.startswith("radiosync: ")
+
+
+def test_with_isolation_a_run_is_compared_with_one_without_villains(short, capsys):
+    text = short.read_text(encoding="utf-8").replace("[limits]", "[limits]\nisolation_ns_max = 0")
+    assert sim("--scenario", short, "--seed", 3, "--isolation") == 0
+    villain = '\n[[villains]]\nkind = "parrot"\nat_s = 0.5\nfor_s = 2\nrate_per_s = 200\n'
+    short.write_text(text + villain, encoding="utf-8")
+    assert sim("--scenario", short, "--seed", 3) == 0
+    capsys.readouterr()
+    assert sim("--scenario", short, "--seed", 3, "--isolation") == 1
+    lines = told(capsys)
+    assert any("without the disturbance; limit 0" in line for line in lines), "not to the nanosecond"
+    assert lines[-1].endswith("--isolation")
