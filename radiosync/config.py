@@ -190,7 +190,7 @@ class ListenerConfig(_Section):
     offset_ms: float = _key(0.0, Number(-2000, 2000, "ms"))  # a loudspeaker over Bluetooth needs some 300
     # Below 20 ms a pause of the interpreter empties the ring; above 2 s commands and corrections lag.
     remember: bool = _key(True, Flag())
-    render_ahead: float = _key(0.3, Number(0.02, 2, "s"))
+    render_ahead: float = _key(0.35, Number(0.02, 2, "s"))
 
     @property
     def offset_ns(self) -> int:

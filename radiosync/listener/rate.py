@@ -6,7 +6,7 @@ per device frame.  So an error changes only when one of the two estimates does, 
     u = Kp E + I,   dI/dt = Ki E,   Ki = Kp^2 / 16
 
 Kp = 0.25 per second follows a better estimate within a few seconds, and turns its noise of some µs into less than
-1 ppm.  With 0.6 s of delay in the loop (ring, device buffer, filters) the phase margin is above 75 degrees.
+1 ppm.  With 0.65 s of delay in the loop (ring, device buffer, filters) the phase margin is above 75 degrees.
 The integral is there for a rate that neither estimate knows; at a damping of 2 it does not overshoot.  It begins once
 the first frames' error, which is of the placement and not of the rate, has been worked off.
 

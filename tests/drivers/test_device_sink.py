@@ -241,7 +241,7 @@ def test_music_waits_for_little_silence(sink: DeviceSink, fake: FakePortAudio, t
     assert sink._ring.readable() > 44_100 * 150 // 1000, "but music has to last"
 
 
-def test_a_turn_renders_a_fifth_of_a_second_and_leaves_a_tenth(
+def test_a_turn_renders_a_fifth_of_a_second_and_leaves_enough_for_a_stall(
     sink: DeviceSink, fake: FakePortAudio, time: Time
 ) -> None:
     begin(sink)
@@ -253,7 +253,7 @@ def test_a_turn_renders_a_fifth_of_a_second_and_leaves_a_tenth(
         run(sink, fake, time, blocks=1)
         left.append(sink._ring.readable())
     assert 9 <= len(loud.firsts) - rendered <= 11
-    assert min(left) >= 44_100 * 90 // 1000, "a device's block of 10 ms is gone already"
+    assert min(left) >= 44_100 * 140 // 1000, "a device's block of 10 ms is gone already"
 
 
 def test_turns_come_soon_after_callbacks(sink: DeviceSink, fake: FakePortAudio, time: Time) -> None:
