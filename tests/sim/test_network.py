@@ -166,3 +166,53 @@ def test_who_has_another_address_is_reached_there_and_nowhere_else():
     scheduler.run(2 * NS)
     assert [source for _, source, _ in here.receive()] == [("10.1.0.1", 1000)]
     assert network.open("10.0.0.2", 1001, lambda: None).address == ("10.1.0.1", 1001)
+
+
+def test_what_the_sender_s_link_loses_is_lost_to_all():
+    scheduler, network = make_network()
+    network.link("10.0.0.1").up.settings = LinkSettings(loss=0.3)
+    sender = network.open("10.0.0.1", 0, lambda: None)
+    members = [network.open(ip, GROUP[1], lambda: None, GROUP[0]) for ip in ("10.0.0.2", "10.0.0.3")]
+    for number in range(80):
+        sender.send(bytes([number]), GROUP)
+    scheduler.run(NS)
+    got = [[data for data, *_ in member.receive()] for member in members]
+    assert 40 < len(got[0]) < 70
+    assert got[0] == got[1]
+
+
+def test_an_outage_of_multicast_spares_unicast():
+    cut = {"multicast_outages_ns": ((10_000_000, 20_000_000),)}
+    assert pass_many(100, **cut)[0].counters.lost == 0
+    _, arrivals = pass_many(100, multicast=True, **cut)
+    assert [i for i, each in enumerate(arrivals) if not each] == [*range(10, 20)]
+
+
+def test_a_throttle_and_rough_times_last_as_long_as_told():
+    """Half of what comes within 100 ms fits through."""
+    direction, arrivals = pass_many(
+        300, throttles_ns=((100_000_000, 200_000_000, 4_000_000),), queue_max=10, jitter_ns=0, delay_ns=0
+    )
+    lost = [i for i, each in enumerate(arrivals) if not each]
+    assert min(lost) > 100
+    assert max(lost) < 200 + 10 * 2, "until what waits has left"
+    assert 35 < len(lost) == direction.counters.overflowed < 55
+    _, arrivals = pass_many(
+        3000, rough_ns=((NS, 2 * NS),), rough_jitter_ns=50_000_000, jitter_ns=0, delay_ns=1_000_000, queue_max=3000
+    )
+    late = [each[0] - i * 1_000_000 - 1_000_000 for i, each in enumerate(arrivals)]
+    assert max(late[:1000]) == 0
+    assert sum(late[1000:2000]) / 1000 > 50_000_000, "in order, so that one late one holds up others"
+    assert max(late[2700:]) == 0
+
+
+def test_who_forges_a_source_is_heard_by_its_own_link_and_told_by_its_own_address():
+    scheduler, network = make_network()
+    host, rogue, victim = (network.open(f"10.0.0.{n}", 7, lambda: None) for n in (1, 2, 3))
+    told = []
+    network.taps.append(lambda _, source, __: told.append(source))
+    network.send(b"x", host.address, victim.address, forged_by=rogue.address)
+    scheduler.run(NS)
+    assert [source for _, source, _ in victim.receive()] == [host.address]
+    assert told == [rogue.address]
+    assert [network.link(f"10.0.0.{n}").up.counters.sent for n in (1, 2)] == [0, 1]
