@@ -139,6 +139,7 @@ class Run:
             seed=options.seed,
             exact=number < options.exact,
             now=now,
+            reached=number < options.listeners - options.out_of_reach,
         )
         self.swarm.add(member)
         if options.churn:
@@ -203,6 +204,7 @@ def report(run: Run, seconds: float, cpu_s: float, drops: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--listeners", type=int, default=200)
+    parser.add_argument("--machines", type=int, default=1, help="addresses they have; the others beside have another")
     parser.add_argument("--exact", type=int, default=2, help="so many of them decode all they play")
     parser.add_argument("--group", default="239.255.77.77")
     parser.add_argument("--port", type=int, default=45450)
@@ -210,6 +212,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--source", type=Path, help="what the host plays: one song, looped or not")
     parser.add_argument("--loss", type=float, default=0.0, help="per cent of what each is sent")
+    parser.add_argument("--out-of-reach", type=int, default=0, help="the last so many get nothing by multicast")
     parser.add_argument("--join-over", type=float, default=5.0, help="seconds within which all come")
     parser.add_argument("--churn", type=float, default=0.0, help="seconds that each stays, in the mean; 0: to the end")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds after which who does not play has failed")
@@ -237,7 +240,8 @@ def swarm(options: Any) -> bool:
         with soundfile.SoundFile(options.source) as file:
             kind = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32"}[file.subtype]
             source = file.read(dtype=kind, always_2d=True)
-    run = Run(options, Place(config, find_interface(options.interface, options.group)), Truth(source))
+    place = Place(config, find_interface(options.interface, options.group), options.machines)
+    run = Run(options, place, Truth(source))
     used = resource.getrusage(resource.RUSAGE_SELF)
     before_s, began_at = used.ru_utime + used.ru_stime, local_now()
     with contextlib.suppress(KeyboardInterrupt):

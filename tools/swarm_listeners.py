@@ -138,11 +138,21 @@ class Member:
     """One listener."""
 
     def __init__(
-        self, place: "Place", number: int, truth: Truth, *, loss: float, seed: int, exact: bool, now: LocalNs
+        self,
+        place: "Place",
+        number: int,
+        truth: Truth,
+        *,
+        loss: float,
+        seed: int,
+        exact: bool,
+        now: LocalNs,
+        reached: bool = True,
     ) -> None:
         network = place.config.network
-        self._control = open_unicast(place.interface, 0, group_ttl=network.ttl, dscp=network.dscp_clock)
-        self._time = open_unicast(place.interface, 0, group_ttl=network.ttl, dscp=network.dscp_clock, stamps=True)
+        interface = place.interface_of(number)
+        self._control = open_unicast(interface, 0, group_ttl=network.ttl, dscp=network.dscp_clock)
+        self._time = open_unicast(interface, 0, group_ttl=network.ttl, dscp=network.dscp_clock, stamps=True)
         self.ports: tuple[Port, ...] = (self._control, self._time)
         self._anyone = (network.group, network.control_port)
         self.session = ListenerSession(place.config, rng=Random(f"{seed}/{number}"), now=now, name=f"swarm{number}")
@@ -151,6 +161,7 @@ class Member:
         self.played_at: LocalNs | None = None
         self.wake_at = now
         self.lost = 0
+        self._reached = reached
         self._truth, self._loss, self._dice = truth, loss, Random(f"{seed}/{number}/loss")
         self._earlier = Checked()
         self._ear: Ear | None = None
@@ -168,6 +179,8 @@ class Member:
 
     def receive_group(self, message: Message, source: Address, now: LocalNs) -> None:
         """Take what was sent to everybody, unless it is lost."""
+        if not self._reached:
+            return
         if self._loss and self._dice.random() < self._loss:
             self.lost += 1
         elif not (isinstance(message, Audio) and message.repair and self._has(message)):
@@ -233,6 +246,15 @@ class Place:
 
     config: Config
     interface: Interface
+    machines: int = 1
+    """How many the listeners are spread over, on the loopback interface: each has an address of its own."""
+
+    def interface_of(self, number: int, net: int = 1) -> Interface:
+        """Return the interface that listener `number` uses."""
+        if self.machines == 1 or not self.interface.ip.startswith("127."):
+            return self.interface
+        machine = number % self.machines
+        return Interface(f"127.{net}.{machine // 250}.{machine % 250 + 1}", self.interface.name, self.interface.index)
 
 
 @dataclass

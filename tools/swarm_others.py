@@ -37,7 +37,8 @@ class Other:
         self._kind, self._rng = kind, Random(f"{seed}/{number}/hostile")
         network = place.config.network
         self._anyone = (network.group, network.control_port)
-        self._port = open_unicast(place.interface, 0, group_ttl=network.ttl, dscp=0)
+        interface = place.interface_of(0, net=2)  # all at one machine
+        self._port = open_unicast(interface, 0, group_ttl=network.ttl, dscp=0)
         self.ports: tuple[Port, ...] = (self._port,)
         self.wake_at = now
         self.asked = 0

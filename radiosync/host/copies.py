@@ -6,6 +6,9 @@ claims a copy for nothing costs no more than that, and nobody else anything, sin
 
 Orders and announcements are copied at once.  Music waits in a queue for each listener, and leaves in turns.  What finds
 the queue full is lost on the way like any other datagram, and asked for.
+
+Repairs are not copied: who is not reached is sent its own (`repair/respond.py`).  Sixteen copies of what a crowd asks
+for would leave no room for the music.
 """
 
 from collections import deque

@@ -87,7 +87,7 @@ class Outbox:
 
     def _music(self, now: HostNs) -> Iterator[Datagram]:
         for datagram in self._sender.datagrams(now):
-            if datagram.to is None:
+            if datagram.to is None and not datagram.repair:
                 self._copies.add(datagram)
             yield datagram
 

@@ -93,6 +93,7 @@ class Reception:
     def _serve_copy(self, row: ListenerRow) -> None:
         """Begin or end a copy, as the listener's report wants it."""
         report = row.report
+        self._sender.note_reach(row.address, reached=not report.wants_copy)
         if not report.wants_copy:
             self._stop_copy(row)
             return

@@ -37,6 +37,7 @@ class Datagram:
     to: Address | None
     urgent: bool
     tier: int = 0
+    repair: bool = False
 
 
 @dataclass(slots=True)
@@ -171,6 +172,10 @@ class Sender:
         if chunk is not None:
             for address in askers:
                 self._repair(chunk, (1 << len(chunk.symbols)) - 1, address, now)
+
+    def note_reach(self, address: Address, *, reached: bool) -> None:
+        """Note whether multicast reaches a listener."""
+        self._repairs.note_reach(address, reached=reached)
 
     def forget_listener(self, address: Address) -> None:
         """Drop what `address` alone waits for."""
@@ -311,4 +316,4 @@ class Sender:
             repair=repair,
             payload=chunk.symbol(index),
         )
-        return Datagram(encode(audio), to, False, chunk.header.tier)
+        return Datagram(encode(audio), to, False, chunk.header.tier, repair)

@@ -4,6 +4,7 @@
   also acknowledged on Wi-Fi, RFC 9119).  When several lack something of a chunk the answer is multicast: the symbols
   themselves where all lack the same, and otherwise parity, as many symbols as the one needs that lacks most.  Each of
   them heals one loss, whichever it is, of every listener (Nonnenmacher, Biersack and Towsley, SIGCOMM 1997).
+- Whom multicast does not reach is always answered alone, and is none of the several.
 - Who asks a little after another did is taken for one of several, because more are probably waiting to ask.  Parity is
   never wasted by sending too little at first: what is sent later adds to it.
 - A repeat within the hold-off is ignored: the answer is probably on its way (Aeron's linger).
@@ -80,11 +81,11 @@ class _ChunkRepairs:
         self.any_lost |= bitmap
         self.most_lost = max(self.most_lost, bitmap.bit_count())
 
-    def not_on_its_way(self, bitmap: int, by: Address, now: HostNs) -> int:
-        """Return what of `bitmap` `by` was not sent within the hold-off."""
+    def not_on_its_way(self, bitmap: int, by: Address, now: HostNs, *, reached: bool) -> int:
+        """Return what of `bitmap` `by`, whom multicast reaches or not, was not sent within the hold-off."""
         parity, urgent = 0, self.deadline_at - now < GATHER_URGENT_NS
         hold_off_ns = HOLD_OFF_URGENT_NS if urgent else HOLD_OFF_NS
-        for to in (None, by):
+        for to in (None, by) if reached else (by,):
             for (is_parity, index), sent_at in self.sent.get(to, {}).items():
                 if now - sent_at < hold_off_ns:
                     parity += is_parity
@@ -93,11 +94,12 @@ class _ChunkRepairs:
             bitmap = _healed(bitmap)
         return bitmap
 
-    def heal(self, index: int, *, parity: bool) -> None:
-        """Take a symbol that is multicast off what is asked for."""
+    def heal(self, index: int, *, parity: bool, but: set[Address]) -> None:
+        """Take a symbol that is multicast off what is asked for, by all `but` those."""
         for lane in (self.lost, self.backfill):
             for by, bitmap in list(lane.asks.items()):
-                lane.asks[by] = _healed(bitmap) if parity else bitmap & ~(1 << index)
+                if by not in but:
+                    lane.asks[by] = _healed(bitmap) if parity else bitmap & ~(1 << index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ class RepairQueue:
         self._rate_each_per_s = rate_each_per_s
         self._total = TokenBucket(rate_total_per_s, BURST, now)
         self._each: dict[Address, TokenBucket] = {}
+        self._unreached: set[Address] = set()
         self._next_at = HostNs(0)
         self._looked_at = _NEVER
         self.repeats_ignored = 0
@@ -139,6 +142,13 @@ class RepairQueue:
         for bucket in self._each.values():
             bucket.rate_per_s = each_per_s
 
+    def note_reach(self, address: Address, *, reached: bool) -> None:
+        """Note whether multicast reaches `address`; who is not reached is answered alone."""
+        if reached:
+            self._unreached.discard(address)
+        else:
+            self._unreached.add(address)
+
     def ask(
         self, seq: int, bitmap: int, deadline_at: HostNs, by: Address, now: HostNs, *, backfill: bool = False
     ) -> None:
@@ -150,7 +160,7 @@ class RepairQueue:
         if chunk is None:
             chunk = self._chunks[seq] = _ChunkRepairs(deadline_at)
         chunk.deadline_at = deadline_at  # a pause, or a start that waits, has moved it
-        lacking = chunk.not_on_its_way(bitmap, by, now)
+        lacking = chunk.not_on_its_way(bitmap, by, now, reached=by not in self._unreached)
         self.repeats_ignored += bitmap.bit_count() - lacking.bit_count()
         if not lacking:
             return
@@ -168,7 +178,7 @@ class RepairQueue:
             self._count += 1
             self._next_at = min(self._next_at, lane.ready_at)
         lane.asks[by] = lacking
-        if not backfill:
+        if not backfill and by not in self._unreached:
             chunk.note_lost(lacking, by, now)
 
     def take(self, now: HostNs) -> Repair | None:
@@ -214,16 +224,17 @@ class RepairQueue:
         """Choose a symbol of chunk `seq` for `by`, and for who else waits for it."""
         chunk = self._chunks[seq]
         lane = chunk.lost if turns is self._lost else chunk.backfill
-        everybody = [bitmap for each in (chunk.lost, chunk.backfill) for bitmap in each.asks.values()]
         index, to, parity = _first(lane.asks[by]), None, False
-        if len(lane.asks) == 1 and (lane is chunk.backfill or now >= chunk.crowd_until):
-            if sum(each >> index & 1 for each in everybody) == 1:
+        if by in self._unreached:
+            to = by
+        elif self._reached(lane) == 1 and (lane is chunk.backfill or now >= chunk.crowd_until):
+            if sum(self._reached(each, index) for each in (chunk.lost, chunk.backfill)) == 1:
                 to = by
         elif lane is chunk.lost and chunk.any_lost.bit_count() > chunk.most_lost <= PARITY_MAX:
             index, parity = chunk.parity_sent % PARITY_MAX, True
             chunk.parity_sent += 1
         if to is None:
-            chunk.heal(index, parity=parity)
+            chunk.heal(index, parity=parity, but=self._unreached)
         else:
             lane.asks[to] &= ~(1 << index)
         self._bucket(by, now).take(now)
@@ -232,6 +243,11 @@ class RepairQueue:
         chunk.sent.setdefault(to, {})[parity, index] = now
         self._tidy(seq)
         return Repair(seq=seq, index=index, parity=parity, to=to)
+
+    def _reached(self, lane: _Lane, index: int | None = None) -> int:
+        """Return how many ask in `lane`, for symbol `index` where one is given, whom multicast reaches."""
+        asks = lane.asks.items()
+        return sum(index is None or bitmap >> index & 1 for by, bitmap in asks if by not in self._unreached)
 
     def _drop_late(self, now: HostNs) -> None:
         """Drop what would come too late."""
@@ -255,6 +271,7 @@ class RepairQueue:
     def forget_listener(self, address: Address) -> None:
         """Drop everything about `address`: what it alone waits for, what it was sent, its budget."""
         self._each.pop(address, None)
+        self._unreached.discard(address)
         for chunk in self._chunks.values():
             chunk.sent.pop(address, None)
         for seq, chunk in self._chunks.items():

@@ -75,6 +75,26 @@ def test_what_several_have_lost_alike_is_multicast_once(queue, other):
     assert sent == [Repair(seq=7, index=0, to=None), Repair(seq=7, index=1, to=None)]
 
 
+def test_whom_multicast_does_not_reach_is_answered_alone_and_is_none_of_several(queue):
+    queue.note_reach(BERT, reached=False)
+    queue.ask(7, 0b11, FAR, BERT, START)
+    queue.ask(7, 0b01, FAR, ANNA, START)
+    sent = [(r.index, r.to) for _, r in drive(queue, START, START + NS_PER_S)]
+    assert sorted(sent, key=str) == [(0, ANNA), (0, BERT), (1, BERT)]
+    queue.ask(8, 0b1, FAR, CARL, START + NS_PER_S)
+    queue.ask(8, 0b1, FAR, ANNA, START + NS_PER_S)
+    queue.ask(8, 0b1, FAR, BERT, START + NS_PER_S)
+    sent = {(r.index, r.to) for _, r in drive(queue, START + NS_PER_S, START + 2 * NS_PER_S)}
+    assert sent == {(0, None), (0, BERT)}
+    queue.note_reach(BERT, reached=True)
+    queue.ask(9, 0b1, FAR, BERT, START + 2 * NS_PER_S)
+    queue.ask(9, 0b1, FAR, ANNA, START + 2 * NS_PER_S)
+    assert [r.to for _, r in drive(queue, START + 2 * NS_PER_S, START + 3 * NS_PER_S)] == [None]
+    queue.note_reach(BERT, reached=False)
+    queue.forget_listener(BERT)
+    assert not queue._unreached
+
+
 def test_where_they_have_lost_different_symbols_parity_is_sent_as_much_as_the_worst_off_needs(queue):
     queue.ask(7, 0b0000111, FAR, ANNA, START)
     queue.ask(7, 0b0011000, FAR, BERT, START)

@@ -125,6 +125,7 @@ OPTIONS = {
     "beside": None,
     "others": 0,
     "loss": 0.0,
+    "out_of_reach": 0,
     "exact": 0,
     "patience": 5.0,
 }
