@@ -152,6 +152,7 @@ LIMITS = {
     "listener.stream:SONGS_MAX": "listener/test_stream.py::test_songs_are_bounded",
     "repair.request:SYMBOLS_ASKED_MAX": "repair/test_request.py::test_what_is_asked_fits_a_datagram_and_a_budget",
     "repair.request:WANTS_MAX": "repair/test_request.py::test_too_many_wants_are_refused_and_counted",
+    "repair.respond:UNREACHED_PER_S_MAX": "repair/test_respond.py::test_who_is_not_reached_has_another_budget",
     "repair.respond:BUCKETS_MAX": "repair/test_respond.py::test_budgets_are_kept_for_so_many_addresses_only",
     "repair.respond:ASKS_PENDING_MAX": "repair/test_respond.py::test_beyond_capacity_who_asks_most_gives_way",
     "wire.codec:SYMBOL_BYTES_MAX": "wire/test_limits.py::test_symbols_that_no_datagram_holds_are_refused",

@@ -93,11 +93,11 @@ class Reception:
     def _serve_copy(self, row: ListenerRow) -> None:
         """Begin or end a copy, as the listener's report wants it."""
         report = row.report
-        self._sender.note_reach(row.address, reached=not report.wants_copy)
         if not report.wants_copy:
             self._stop_copy(row)
             return
         answer = self._copies.serve(row.address, report.tier)
+        self._sender.note_reach(row.address, reached=row.address not in self._copies)
         if answer is Answer.BEGUN:
             self._events.append(CopyServed(name=report.name, served=True))
         elif answer is Answer.REFUSED and not row.copy_refused:
@@ -106,6 +106,7 @@ class Reception:
 
     def _stop_copy(self, row: ListenerRow) -> None:
         if self._copies.stop(row.address):
+            self._sender.note_reach(row.address, reached=True)
             self._events.append(CopyServed(name=row.report.name, served=False))
 
     def _forget(self, address: Address, *, timed_out: bool) -> None:

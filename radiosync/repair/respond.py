@@ -37,6 +37,7 @@ HOLD_OFF_URGENT_NS = 20 * NS_PER_MS  # less than one listener's NACKs are apart:
 ASKS_PENDING_MAX = 16_384  # of a listener for a chunk, 200 bytes each: a thousand listeners that return from an outage
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue whose budget is used up: a look costs up to 1 ms
 BUCKETS_MAX = 4096  # addresses with a budget of their own; the oldest is forgotten and begins anew, within the total
+UNREACHED_PER_S_MAX = 2000  # of those whom multicast does not reach, 20 Mbit/s: sixteen come at once, at stereo's rate
 BURST = 16  # datagrams back to back: a sixth of the smallest default receive buffer
 _NEVER = HostNs(-(1 << 62))
 
@@ -125,6 +126,7 @@ class RepairQueue:
         self._backfill_next = False
         self._rate_each_per_s = rate_each_per_s
         self._total = TokenBucket(rate_total_per_s, BURST, now)
+        self._alone = TokenBucket(UNREACHED_PER_S_MAX if rate_total_per_s else 0, BURST, now)
         self._each: dict[Address, TokenBucket] = {}
         self._unreached: set[Address] = set()
         self._next_at = HostNs(0)
@@ -139,11 +141,12 @@ class RepairQueue:
         """Follow the stream's own rate, which the budgets are multiples of."""
         self._rate_each_per_s = each_per_s
         self._total.rate_per_s = total_per_s
+        self._alone.rate_per_s = UNREACHED_PER_S_MAX if total_per_s else 0
         for bucket in self._each.values():
             bucket.rate_per_s = each_per_s
 
     def note_reach(self, address: Address, *, reached: bool) -> None:
-        """Note whether multicast reaches `address`; who is not reached is answered alone."""
+        """Note whether multicast reaches `address`; who is not reached is answered alone, within another budget."""
         if reached:
             self._unreached.discard(address)
         else:
@@ -186,7 +189,7 @@ class RepairQueue:
         if now < self._next_at:
             return None
         self._gather(now)
-        if self._total.available(now):
+        if any(budget.available(now) for budget in (self._total, self._alone)):
             self._drop_late(now)
             self._backfill_next = not self._backfill_next
             soon = HostNs(now + SOON_NS)
@@ -216,7 +219,9 @@ class RepairQueue:
     def _next_in(self, turns: Turns, due_at: HostNs | None, now: HostNs) -> tuple[Address, int] | None:
         """Return whose turn it is of those who have a budget left, and with which chunk, due before `due_at`."""
         for by, seq in turns:
-            if (due_at is None or self._chunks[seq].deadline_at <= due_at) and self._bucket(by, now).available(now):
+            if due_at is not None and self._chunks[seq].deadline_at > due_at:
+                continue
+            if self._budget(by).available(now) and self._bucket(by, now).available(now):
                 return by, seq
         return None
 
@@ -238,7 +243,7 @@ class RepairQueue:
         else:
             lane.asks[to] &= ~(1 << index)
         self._bucket(by, now).take(now)
-        self._total.take(now)
+        self._budget(by).take(now)
         turns.served(by)
         chunk.sent.setdefault(to, {})[parity, index] = now
         self._tidy(seq)
@@ -307,6 +312,9 @@ class RepairQueue:
         self._count -= 1
         if lane.gathered:
             (self._lost if lane is self._chunks[seq].lost else self._backfill).remove(by, seq)
+
+    def _budget(self, by: Address) -> TokenBucket:
+        return self._alone if by in self._unreached else self._total
 
     def _bucket(self, address: Address, now: HostNs) -> TokenBucket:
         bucket = self._each.get(address)

@@ -2,7 +2,7 @@ from radiosync.host.copies import COPIES_PER_IP_MAX, COPIES_PER_S_MAX, QUEUED_MA
 from radiosync.host.sender import Datagram
 from radiosync.units import NS_PER_S
 
-ANNA, BERT = ("10.0.0.1", 40_000), ("10.0.0.2", 40_000)
+ANNA, BERT, CARL = ("10.0.0.1", 40_000), ("10.0.0.2", 40_000), ("10.0.0.3", 40_000)
 
 
 def music(number, tier=0):
@@ -80,3 +80,31 @@ def test_a_full_queue_loses_the_newest_and_counts_it_and_a_jump_empties_it():
     assert leaving(copies, 0)[0] == (0, ANNA)
     copies.clear()
     assert not leaving(copies, NS_PER_S)
+
+
+def test_who_is_served_is_sent_its_own_repairs_and_no_others(driven):
+    it = driven()
+    anna, bert, carl = (
+        it.come(address, **said) for address, said in ((ANNA, {"wants_copy": True}), (BERT, {}), (CARL, {}))
+    )
+    it.run(4)
+    lacking = [it.session.sender.next_seq_sent - 1]
+    it.sent.clear()
+    it.lack(BERT, bert, lacking)
+    it.lack(CARL, carl, lacking)
+    it.run(0.5)
+    assert it.again(None)
+    assert not it.again(ANNA)
+    it.sent.clear()
+    it.lack(ANNA, anna, lacking)
+    it.lack(BERT, bert, lacking)
+    it.run(0.5)
+    assert len(it.again(ANNA)) == len(it.again(None)) > 0
+    it.here[ANNA]["wants_copy"] = False
+    it.run(2)
+    it.sent.clear()
+    it.lack(ANNA, anna, lacking)
+    it.lack(BERT, bert, lacking)
+    it.run(0.5)
+    assert it.again(None)
+    assert not it.again(ANNA)

@@ -15,6 +15,7 @@ from radiosync.repair.respond import (
     HOLD_OFF_URGENT_NS,
     IDLE_NS,
     SOON_NS,
+    UNREACHED_PER_S_MAX,
     Repair,
     RepairQueue,
 )
@@ -349,6 +350,22 @@ def test_who_is_one_of_many_at_a_machine_has_its_turn_among_them():
         for address in (ANNA, CARL):
             queue.ask(10 * seq + address[1], 0b1, FAR, address, START)
     assert [r.to for r in take_all(queue, START + GATHER_NS)] == [ANNA, CARL] * 3
+
+
+def test_who_is_not_reached_has_another_budget():
+    queue = RepairQueue(PLENTY, 100, START)
+    for port in range(3):
+        queue.note_reach(("10.0.0.9", port), reached=False)
+        for seq in range(40):
+            queue.ask(seq, (1 << 190) - 1, FAR, ("10.0.0.9", port), START)
+    queue.ask(99, (1 << 150) - 1, FAR, ANNA, START)
+    log = drive(queue, START, START + NS_PER_S)
+    others = [repair for _, repair in log if repair.to != ANNA]
+    assert all(repair.to is not None for repair in others)
+    assert UNREACHED_PER_S_MAX * 0.98 <= len(others) <= UNREACHED_PER_S_MAX + BURST + 1
+    assert 100 <= len(log) - len(others) <= 100 + BURST + 1
+    queue.set_rates(PLENTY, 0)
+    assert drive(queue, START + NS_PER_S, START + 2 * NS_PER_S) == []
 
 
 def test_budgets_follow_the_stream():
