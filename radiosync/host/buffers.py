@@ -120,11 +120,11 @@ class History:
 
         Returns the numbers of the forgotten chunks.
         """
-        gone = [
-            seq
-            for seq, chunk in self._chunks.items()
-            if chunk.end_frame + self._linger_frames <= due_frame or chunk.header.epoch < epoch
-        ]
+        gone = []
+        for seq, chunk in self._chunks.items():  # both grow from chunk to chunk: behind the first that stays all do
+            if chunk.end_frame + self._linger_frames > due_frame and chunk.header.epoch >= epoch:
+                break
+            gone.append(seq)
         for seq in gone:
             del self._chunks[seq]
         return gone

@@ -12,6 +12,7 @@ import numpy as np
 from radiosync.audio.conceal import gap_at_end
 from radiosync.audio.format import Samples
 from radiosync.audio.pcm import quieter
+from radiosync.clock.mapping import ClockMapping
 from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.schedule import Schedule
 from radiosync.timeline import Timeline
@@ -40,6 +41,8 @@ class ExactPlayout:
         self._block_frames = max(1, frames_from_ns(block_ns, buffer.format.rate))
         self._muted = False
         self._record: Timeline | None = None
+        self._due_key: tuple[MediaFrame, Timeline, ClockMapping, int] | None = None
+        self._due = LocalNs(0)
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
         self.concealed_frames = 0
@@ -77,7 +80,7 @@ class ExactPlayout:
             return None
         if self._plays_on(self._record, self.cursor):
             # After the end nothing is due, whatever follows: only a jump goes on, which takes the end back.
-            return None if self.ended else self._schedule.due_at(self.cursor, self._record)
+            return None if self.ended else self._due_at(self.cursor, self._record)
         following = self._schedule.log.after(self._record)
         return None if following is None else self._schedule.begin_at(following)
 
@@ -86,7 +89,7 @@ class ExactPlayout:
         record = self._follow(now)
         if record is None or self.cursor is None or self.ended:
             return None
-        due_at = self._schedule.due_at(self.cursor, record)
+        due_at = self._due_at(self.cursor, record)
         if due_at > now:
             return None
         behind = self._schedule.frame_at(now, record) - self.cursor
@@ -111,8 +114,17 @@ class ExactPlayout:
         return block
 
     def _plays_on(self, record: Timeline, cursor: MediaFrame) -> bool:
+        if record is self._schedule.log.newest:  # it has no end yet
+            return record.playing
         end = self._schedule.end_frame(record)
         return record.playing and (end is None or cursor < end)
+
+    def _due_at(self, cursor: MediaFrame, record: Timeline) -> LocalNs:
+        """Return when `cursor` is due: reckoned once, since every turn of a loop asks, until something has moved."""
+        key = (cursor, record, self._schedule.mapping, self._schedule.offset_ns)
+        if key != self._due_key:
+            self._due_key, self._due = key, self._schedule.due_at(cursor, record)
+        return self._due
 
     def _follow(self, now: LocalNs) -> Timeline | None:
         """Go on to the record that is to be played by now; return it if it plays."""

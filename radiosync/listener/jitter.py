@@ -227,6 +227,8 @@ class JitterBuffer:
 
     def contiguous_until(self, frame: MediaFrame, enough: MediaFrame | None = None) -> MediaFrame:
         """Return the first frame from `frame` on that is not here completely; looks no further than `enough`."""
+        if not self._order or self._order[0][0] > frame:
+            return frame
         for slot in self._from(frame):
             if slot.begin > frame or not slot.complete or (enough is not None and frame >= enough):
                 break
@@ -258,6 +260,8 @@ class JitterBuffer:
 
     def header_at(self, frame: MediaFrame) -> ChunkHeader | None:
         """Return the header of the chunk that `frame` lies in."""
+        if not self._order or self._order[0][0] > frame:
+            return None
         for slot in self._from(frame):
             return slot.header if slot.begin <= frame else None
         return None

@@ -35,6 +35,8 @@ class LossDetector:
 
     def due(self, now: LocalNs) -> range:
         """Return the chunks to look at now, each once."""
+        if not self._looks or self._looks[0][0] > now:
+            return range(0)
         until = self._checked
         while self._looks and self._looks[0][0] <= now:
             until = self._looks.popleft()[1]

@@ -81,8 +81,9 @@ class Mute:
         return changed
 
     def _dry(self, playout: ExactPlayout | DevicePlayout, now: LocalNs) -> bool:
-        self._holes.extend([now] * min(HOLES_MAX, playout.gaps - self._gaps_seen))
-        self._gaps_seen = playout.gaps
+        if playout.gaps != self._gaps_seen:
+            self._holes.extend([now] * min(HOLES_MAX, playout.gaps - self._gaps_seen))
+            self._gaps_seen = playout.gaps
         while self._holes and now - self._holes[0] > self._within_ns:
             self._holes.popleft()
         return len(self._holes) == HOLES_MAX or playout.gap_frames >= self._dry_frames

@@ -55,6 +55,7 @@ REPORT_SPREAD = 1.1  # of the interval at most, 0.9 at least: so that listeners 
 SILENT_NS = 2 * NS_PER_S  # two announcements missed: ask who is there
 GONE_NS = 5 * NS_PER_S  # silence after which a stream that has ended, or not begun, is over ...
 LOST_NS = 30 * NS_PER_S  # ... and one that has run dry: while a host remembers us, it may be the network
+FROM_HOSTS = (Announce, SongInfo, Audio, Bye, Sync, Solo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,15 @@ class ListenerSession:
         """Take a datagram that has been decoded already, by whoever drives many sessions with one socket."""
         stream = self.stream
         ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
-        if ours and isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo):
+        if stream is not None and ours and isinstance(message, Audio):
+            self.reach.heard(now, through_group=through_group, asked_for=message.repair)
+            stream.receive_audio(message, now)
+            return
+        if ours and isinstance(message, FROM_HOSTS):
             answer = isinstance(message, Announce) and message.nonce != 0
-            repair = isinstance(message, Audio) and message.repair
-            self.reach.heard(now, through_group=through_group, asked_for=answer or repair)
+            self.reach.heard(now, through_group=through_group, asked_for=answer)
         if isinstance(message, Announce) and self._discovery.is_answer(message, source):
             self._answered(message, source, now)
-        elif stream is not None and ours and isinstance(message, Audio):
-            stream.receive_audio(message, now)
         elif stream is not None and ours and isinstance(message, Announce):
             stream.receive_announce(message, now)
         elif stream is not None and ours and isinstance(message, SongInfo):
@@ -142,7 +144,7 @@ class ListenerSession:
             # A host came, or came back: ask it, by itself, since a switch may have forgotten that it is in the group.
             self._discovery.hurry(now)
             self._solicit(now, 0, None if self.config.listener.host else (source[0], message.control_port))
-        elif isinstance(message, Announce | SongInfo | Audio | Bye | Sync | Solo) and not ours:
+        elif isinstance(message, FROM_HOSTS) and not ours:
             self.foreign += 1
         else:
             self.rejected += 1
@@ -191,9 +193,10 @@ class ListenerSession:
             nack = Nack(session=stream.session, cookie=stream.cookie, listener_id=self._listener_id, entries=entries)
             self._out.append(Datagram(encode(nack), stream.control_address))
         self._report(stream, now)
-        if stream.ended and not self._end_told:
+        ended = stream.ended
+        if ended and not self._end_told:
             self._events.append(StreamEnded())
-        self._end_told = stream.ended  # a jump back may make it go on
+        self._end_told = ended  # a jump back may make it go on
         if silent_ns > GONE_NS and self._is_over(stream, silent_ns, now):
             self._drop(HostGone(stopped=False) if not stream.ended else None)
 

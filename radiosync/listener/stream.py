@@ -140,7 +140,7 @@ class Stream:
         if audio.chunk.tier == self.quality.tier:
             self.requests.symbols_per_chunk = audio.chunk.symbols
         begin, end = audio.chunk.first_frame, audio.chunk.first_frame + audio.chunk.frames
-        if any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
+        if self._left_out and any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
             return  # on its way when the order to jump overtook it
         added = self.buffer.add(seq, audio)
         self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))

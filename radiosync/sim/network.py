@@ -125,9 +125,10 @@ class Direction:
             return []
         arrivals: list[TrueNs] = []
         for _ in range(2 if settings.duplicate and rng.random() < settings.duplicate else 1):
-            while self._on_way and self._on_way[0] <= at:
-                heappop(self._on_way)
-            if len(self._on_way) >= settings.queue_max:
+            on_way = self._on_way
+            while on_way and on_way[0] <= at:
+                heappop(on_way)
+            if len(on_way) >= settings.queue_max:
                 counters.overflowed += 1
                 continue
             counters.duplicated += bool(arrivals)
@@ -151,8 +152,8 @@ class Direction:
                 out_at += rng.randrange(settings.reorder_ns)
             else:
                 out_at = self._last_at = max(out_at, self._last_at)
-            heappush(self._on_way, out_at)
-            counters.queue_peak = max(counters.queue_peak, len(self._on_way))
+            heappush(on_way, out_at)
+            counters.queue_peak = max(counters.queue_peak, len(on_way))
             arrivals.append(TrueNs(out_at))
         if settings.replay and rng.random() < settings.replay:
             counters.replayed += 1

@@ -8,9 +8,9 @@ nothing of.  To know of the first at last would give it silence instead.  So it 
 from collections.abc import Sequence
 
 from radiosync.errors import RemoteProtocolError
+from radiosync.sim.reading import read
 from radiosync.timeline import Timeline
 from radiosync.units import MediaFrame
-from radiosync.wire.codec import decode
 from radiosync.wire.messages import Announce, Audio, SongInfo, Sync
 
 SESSION_AND_VERSION = slice(8, 20)
@@ -29,7 +29,7 @@ class Told:
         if key in self._seen:
             return
         try:
-            message = decode(data)
+            message = read(data)
         except RemoteProtocolError:
             return
         if isinstance(message, Announce | Audio | SongInfo | Sync) and message.session == session:

@@ -48,6 +48,7 @@ class World:
         self.trace = Trace(keep=keep_trace)
         self.network = Network(self.scheduler, self.trace)
         self.hosts: list[HostNode] = []
+        self.host_ips: set[str] = set()
         self.listeners: list[ListenerNode] = []
         self.disturbed: dict[str, int] = {}
         """When each machine's clock was last set or stood still, by name."""
@@ -97,6 +98,7 @@ class World:
         host = HostNode(machine, source, live=live, first_seq=first_seq)
         self.trace.note(self.now, f"{machine.name} starts")
         self.hosts.append(host)
+        self.host_ips.add(machine.ip)
         return host
 
     def continue_host(self, killed: HostNode) -> HostNode | None:

@@ -123,6 +123,18 @@ def test_the_offset_delays_the_sink_too(make, kit):
     assert playout.next_timeout() == kit.START + 70 * NS_PER_MS
 
 
+def test_what_is_due_moves_with_the_clock_and_the_offset(make, kit):
+    playout = make()
+    assert playout.next_timeout() == kit.START
+    playout._schedule.mapping = kit.mapping_with(kit.OFFSET - 5 * NS_PER_MS)
+    assert playout.next_timeout() == kit.START + 5 * NS_PER_MS
+    playout._schedule.offset_ns = 2 * NS_PER_MS
+    assert playout.next_timeout() == kit.START + 7 * NS_PER_MS
+    assert playout.take(kit.START + 7 * NS_PER_MS - 1) is None
+    assert playout.take(kit.START + 7 * NS_PER_MS).frame == 0
+    assert playout.next_timeout() == kit.START + 7 * NS_PER_MS + BLOCK_NS
+
+
 def test_before_the_start_there_is_nothing_to_do(make, kit):
     playout = make(start=None)
     assert playout.next_timeout() is None

@@ -26,17 +26,11 @@ class AmplificationChecker(Checker):
         self._cookies: dict[Address, int] = {}
         """What was sent last to each address that has not proved itself."""
         self._proved: set[Address] = set()
-        self._host_ips: set[str] = set()
         world.network.taps.append(self._sent)
         world.network.arrivals.append(self._arrived)
 
-    def _is_host(self, ip: str) -> bool:
-        if len(self._host_ips) < len(self.world.hosts):
-            self._host_ips = {host.machine.ip for host in self.world.hosts}
-        return ip in self._host_ips
-
     def _sent(self, data: bytes, source: Address, to: Address) -> None:
-        if to in self._proved or not self._is_host(source[0]) or is_group(to):
+        if to in self._proved or source[0] not in self.world.host_ips or is_group(to):
             return
         if data[KIND] == ANNOUNCE and isinstance(answer := _decoded(data), Announce):
             self._cookies[to] = answer.cookie
@@ -45,7 +39,7 @@ class AmplificationChecker(Checker):
             self.complain(f"{self._to[to]} bytes to {to}, from where {self._from.get(to, 0)} came")
 
     def _arrived(self, data: bytes, source: Address, to: Address) -> None:
-        if source in self._proved or not self._is_host(to[0]):
+        if source in self._proved or to[0] not in self.world.host_ips:
             return
         self._from[source] = self._from.get(source, 0) + len(data)
         message = _decoded(data)

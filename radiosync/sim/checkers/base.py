@@ -58,6 +58,8 @@ class Checker:
     def unsettled(self, *names: str) -> bool:
         """Say whether one of these machines' clocks has been set, or stood still, a short while ago."""
         disturbed = self.world.disturbed
+        if not disturbed:
+            return False
         return any(self.world.now - disturbed.get(name, -UNSETTLED_NS) < UNSETTLED_NS for name in names)
 
     def unsettled_ever(self, *names: str) -> bool:
