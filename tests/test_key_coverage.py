@@ -115,6 +115,7 @@ LIMITS = {
     "host.neighbours:TOLD_MAX": "host/test_neighbours.py::test_so_many_are_named_and_no_more",
     "host.pacer:DATAGRAMS_PER_S_MAX": "host/test_pacer.py::test_no_format_exceeds_what_a_listener_takes_in",
     "host.pacer:GATHER_NS_MAX": "host/test_pacer.py::test_gathering_is_bounded",
+    "host.reception:NACKS_PER_S_MAX": "host/test_session.py::test_so_many_nacks_of_one_listener_are_heeded",
     "host.sender:SYMBOLS_PER_NACK_MAX": "host/test_session.py::test_one_nack_makes_a_bounded_amount_of_work",
     "host.stall:LOOK_NS_MAX": "host/test_stall.py::test_a_late_source_and_a_host_that_stood_still_are_the_host_s_fault",
     "host.stall:PAUSES_MAX": "host/test_stall.py::test_one_pause_a_minute_and_three_in_ten_minutes",

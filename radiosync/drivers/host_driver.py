@@ -281,6 +281,7 @@ class HostDriver:
             "repairs_unicast": sent.repairs_unicast,
             "repairs_parity": sent.repairs_parity,
             "nacks_received": session.reception.nacks,
+            "nacks_ignored": session.reception.nacks_ignored,
             "reports_received": session.reception.reports,
             "rejected": counters.rejected + self.clock_rejected,
             "chunks_late": sent.chunks_late,

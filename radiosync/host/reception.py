@@ -8,12 +8,17 @@ from collections import deque
 
 from radiosync.host.copies import Answer, Copies
 from radiosync.host.events import CopyRefused, CopyServed, HostEvent, ListenerJoined, ListenerLeft
-from radiosync.host.listeners import Cookies, ListenerRow, ListenerTable, Status
+from radiosync.host.listeners import LISTENERS_MAX, Cookies, ListenerRow, ListenerTable, Status
 from radiosync.host.sender import Sender
 from radiosync.host.watch import ListenerWatch
+from radiosync.repair.budget import Budgets
 from radiosync.repair.respond import Address
 from radiosync.units import HostNs
 from radiosync.wire.messages import Leave, Message, Nack, Report
+
+NACKS_PER_S_MAX = 40  # of one listener: an honest one sends no more (`repair/request.py`)
+NACKS_PER_S_MACHINE = 1000  # of one machine: a tenth of a processor; two hundred lossy listeners send half of that
+NACKS_MACHINE_BURST = 2000  # two hundred joiners at once
 
 
 class Reception:
@@ -31,6 +36,10 @@ class Reception:
     ) -> None:
         self.cookies = cookies
         self.nacks = 0
+        self.nacks_ignored = 0
+        """Of those how many were beyond what is heeded of one listener or one machine."""
+        self._nacks_of: Budgets[Address] = Budgets(NACKS_PER_S_MAX, NACKS_PER_S_MAX, LISTENERS_MAX)
+        self._nacks_at: Budgets[str] = Budgets(NACKS_PER_S_MACHINE, NACKS_MACHINE_BURST, LISTENERS_MAX)
         self.reports = 0
         self._session = session
         self._listeners = listeners
@@ -57,6 +66,8 @@ class Reception:
 
     def watch(self, now: HostNs) -> None:
         """Tell what has changed, and forget who has been silent for too long."""
+        self._nacks_of.tidy(now)
+        self._nacks_at.tidy(now)
         self._events.extend(self._watch.look(now))
         for address in self._watch.silent(now):
             self._forget(address, timed_out=True)
@@ -73,7 +84,10 @@ class Reception:
             row.nacks += 1
             row.last_heard_at = now
             first_seq = row.first_seq
-        self._sender.ask(nack, source, now, first_seq=first_seq)
+        if self._nacks_of.take(source, now) and self._nacks_at.take(source[0], now):
+            self._sender.ask(nack, source, now, first_seq=first_seq)
+        else:
+            self.nacks_ignored += 1
 
     def _receive_report(self, report: Report, source: Address, now: HostNs) -> None:
         self.reports += 1

@@ -1,6 +1,11 @@
-"""A token bucket: how much may be sent, now and on average."""
+"""Token buckets: how much may be sent, now and on average."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 from radiosync.units import NS_PER_S
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class TokenBucket:
@@ -35,6 +40,11 @@ class TokenBucket:
         self._fill(now)
         return self.rate_per_s > 0 and self._credit >= NS_PER_S
 
+    def full(self, now: int) -> bool:
+        """Say whether it has saved up all it can, as a new one has."""
+        self._fill(now)
+        return self._credit >= self.burst * NS_PER_S
+
     def next_at(self, now: int) -> int:
         """Return when a token can be taken, on the clock of `now`."""
         self._fill(now)
@@ -42,3 +52,28 @@ class TokenBucket:
         if lacking <= 0:
             return now
         return now + -(-lacking // max(1, self.rate_per_s))
+
+
+class Budgets(Generic[Key]):
+    """A token bucket for each of so many; the oldest is forgotten, and begins anew."""
+
+    def __init__(self, rate_per_s: int, burst: int, most: int) -> None:
+        self._rate_per_s, self._burst, self._most = rate_per_s, burst, most
+        self._buckets: dict[Key, TokenBucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: Key, now: int) -> bool:
+        """Take one token of `key` if there is one."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            while len(self._buckets) >= self._most:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst, now)
+        return bucket.take(now)
+
+    def tidy(self, now: int) -> None:
+        """Forget those that are full again: a new one is as good."""
+        for key in [key for key, bucket in self._buckets.items() if bucket.full(now)]:
+            del self._buckets[key]

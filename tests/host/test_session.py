@@ -33,6 +33,7 @@ from radiosync.host.events import (
 )
 from radiosync.host.listeners import Status
 from radiosync.host.pacer import START_FACTOR, STEADY_SPEED
+from radiosync.host.reception import NACKS_MACHINE_BURST, NACKS_PER_S_MAX
 from radiosync.host.session import LATE_LEAD_NS, HostSession
 from radiosync.host.watch import END_LINGER_NS
 from radiosync.timeline import PlayState
@@ -907,6 +908,32 @@ def test_who_is_refused_is_not_said_to_have_joined(stage, monkeypatch):
     it.turn()
     assert [event.name for event in kinds(it, ListenerJoined)] == ["anna"]
     assert it.session.listeners.refused == 3
+
+
+def test_so_many_nacks_of_one_listener_are_heeded(stage):
+    it = stage().run(1)
+    it.hear(it.ask(Report))
+    nack = it.ask(Nack, entries=())
+    for _ in range(3 * NACKS_PER_S_MAX):
+        it.hear(nack)
+    assert it.session.reception.nacks == 3 * NACKS_PER_S_MAX
+    assert it.session.reception.nacks_ignored == 2 * NACKS_PER_S_MAX
+    it.run(1)
+    for _ in range(NACKS_PER_S_MAX):
+        it.hear(nack)
+    assert it.session.reception.nacks_ignored == 2 * NACKS_PER_S_MAX
+
+
+def test_so_many_nacks_of_one_machine_are_heeded(stage):
+    it = stage().run(1)
+    sockets = NACKS_MACHINE_BURST // NACKS_PER_S_MAX + 10
+    for port in range(sockets):
+        nack = it.ask(Nack, ("10.0.0.66", port), entries=())
+        for _ in range(NACKS_PER_S_MAX):
+            it.hear(nack, ("10.0.0.66", port))
+    assert it.session.reception.nacks_ignored == 10 * NACKS_PER_S_MAX
+    it.hear(it.ask(Nack, entries=()))
+    assert it.session.reception.nacks_ignored == 10 * NACKS_PER_S_MAX
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiosync.repair.budget import TokenBucket
+from radiosync.repair.budget import Budgets, TokenBucket
 from radiosync.units import NS_PER_S
 
 START = 1_795_000_000 * NS_PER_S
@@ -65,3 +65,19 @@ def test_no_rate_is_no_token():
     assert bucket.next_at(START) >= START
     bucket.rate_per_s = 10
     assert bucket.take(START + 101 * NS_PER_S)
+
+
+def test_each_has_a_budget_and_no_more_than_so_many_are_kept():
+    budgets = Budgets(10, 2, 3)
+    assert [budgets.take("anna", START) for _ in range(3)] == [True, True, False]
+    assert budgets.take("bert", START)
+    assert not budgets.take("anna", START)
+    assert budgets.take("anna", START + NS_PER_S // 10)
+    for number in range(10):
+        budgets.take(str(number), START)
+    assert len(budgets) == 3
+    assert budgets.take("anna", START), "begins anew"
+    budgets.tidy(START + NS_PER_S // 10 - 1)
+    assert len(budgets) == 3
+    budgets.tidy(START + NS_PER_S // 10)
+    assert len(budgets) == 0
