@@ -251,6 +251,9 @@ class ListenerSession:
     def _answered(self, announce: Announce, source: Address, now: LocalNs) -> None:
         stream = self.stream
         if stream is not None and announce.session == stream.session:
+            if source != stream.control_address and self._has_moved(stream, announce, now):
+                stream.host_ip, stream.control_address = source[0], source
+                stream.clock_address = (source[0], announce.clock_port)
             if source == stream.control_address:
                 stream.receive_announce(announce, now)
                 stream.cookie = announce.cookie
@@ -265,6 +268,14 @@ class ListenerSession:
             self._report_at = now
             self._discovery.answered(now)
             self._events.append(HostFound(name=announce.host_name, ip=source[0], format=announce.format))
+
+    @staticmethod
+    def _has_moved(stream: Stream, announce: Announce, now: LocalNs) -> bool:
+        """Say whether an answer from another address is our host's: nobody else knows the cookie that it gave us.
+
+        While it is heard where it was it has not moved: a host with two interfaces has two addresses.
+        """
+        return announce.cookie == stream.cookie and now - stream.heard_at > SILENT_NS
 
     @staticmethod
     def _replaces(stream: Stream, announce: Announce, source: Address, now: LocalNs) -> bool:

@@ -172,6 +172,27 @@ def test_a_foreign_host_is_taken_once_ours_is_silent(found, announce, kit):
     assert found.sessions_seen == 2
 
 
+def test_a_host_that_has_moved_is_known_by_the_cookie_it_gave(found, announce, kit):
+    stream, now = found.stream, kit.START + 4 * NS_PER_S
+    nonce = question(found, now)
+    moved = announce(nonce=nonce, cookie=99, control_port=OTHER[1], clock_port=45_999)
+    found.receive_datagram(encode(replace(moved, cookie=98)), OTHER, now)
+    found.receive_datagram(encode(replace(moved, nonce=0)), OTHER, now)
+    assert stream.control_address == kit.HOST
+    found.receive_datagram(encode(moved), OTHER, now)
+    assert found.stream is stream
+    assert (stream.host_ip, stream.control_address, stream.clock_address) == (OTHER[0], OTHER, (OTHER[0], 45_999))
+    assert stream.heard_at == now
+    assert found.sessions_seen == 1
+
+
+def test_a_host_that_is_heard_has_not_moved(found, announce, kit):
+    found.stream.heard_at = now = kit.START + 40 * NS_PER_S
+    moved = announce(nonce=question(found, now), cookie=99, control_port=OTHER[1])
+    found.receive_datagram(encode(moved), OTHER, now)
+    assert found.stream.control_address == kit.HOST
+
+
 def test_a_restarted_host_on_the_same_address_is_taken_at_once(found, announce, kit):
     now = kit.START + 1_500 * NS_PER_MS
     found.receive_datagram(encode(announce(session=8)), kit.HOST, now)

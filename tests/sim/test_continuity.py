@@ -3,8 +3,9 @@
 import pytest
 
 from radiosync.sim.card import DacSettings
+from radiosync.sim.checkers.outcome import JUDGES
 from radiosync.sim.network import LinkSettings
-from radiosync.sim.run import run_scenario
+from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.units import NS_PER_S
 
@@ -32,6 +33,20 @@ def test_a_host_that_comes_back_in_time_is_not_missed(make_scenario, link):
     assert not result.violations
     assert sessions_of(result) == {1}
     assert len(result.world.hosts) == 1
+
+
+def test_a_host_that_comes_back_at_another_address_is_not_missed(make_scenario):
+    scenario = make_scenario(
+        count=2, seconds=16.0, faults=returning((4.0, 2.0)), config={"radio_sync.buffer_duration": 8.0}
+    )
+    world = build(scenario, 1)
+    world.at(5 * NS_PER_S, lambda: world.network.readdress(world.hosts[0].machine.ip, "10.9.0.1"))
+    world.run(14 * NS_PER_S)
+    assert [stream.control_address[0] for listener in world.listeners for stream in listener.streams] == [
+        "10.9.0.1"
+    ] * 2
+    world.run(end_ns(scenario))
+    assert not [violation for judge in JUDGES for violation in judge(world, scenario)]
 
 
 def test_who_comes_after_the_return_has_the_music_of_before(make_scenario):
