@@ -1,13 +1,13 @@
 """A host repairs no faster than its budgets allow: to one listener, and to all of them together.
 
 Budgets are multiples of the stream's own rate, and may be saved up to a burst.  In a second there are so many at the
-most, whoever asks for what.
+most, whoever asks for what.  Whom multicast does not reach is repaired alone, and has a budget beside the others'.
 """
 
 from collections import deque
 
 from radiosync.host.sender import REPAIRS_PER_S_MIN
-from radiosync.repair.respond import BURST
+from radiosync.repair.respond import BURST, UNREACHED_PER_S_MAX
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import Address, is_group
 from radiosync.sim.nodes import HostNode
@@ -20,7 +20,8 @@ from radiosync.wire.messages import Audio, Kind
 KIND = slice(3, 4)
 AUDIO = bytes([Kind.AUDIO])
 FLAGS = AUDIO_OVERHEAD - 2  # the last octet but one before the payload: 0 in what is sent the first time
-COPIES_MAX = 1024  # multicast repairs whose copies by unicast are recognised
+ALL, UNREACHED = "all", "all whom multicast does not reach"
+To = Address | str
 
 
 class RepairChecker(Checker):
@@ -29,13 +30,12 @@ class RepairChecker(Checker):
     def __init__(self, world: World, scenario: Scenario) -> None:
         super().__init__(world, scenario)
         self.repairs = 0
-        self.worst: dict[tuple[str, Address | None], tuple[int, int]] = {}
-        """By host and listener, None for all: the most repairs within a second, and when."""
-        self._sent: dict[tuple[str, Address | None], deque[int]] = {}
+        self.worst: dict[tuple[str, To], tuple[int, int]] = {}
+        """By host and listener, or group of them: the most repairs within a second, and when."""
+        self._sent: dict[tuple[str, To], deque[int]] = {}
         self._fastest: dict[str, int] = {}
         """By host: the highest rate of its stream, in symbols per second."""
         self._next_seq: dict[int, int] = {}
-        self._multicast: deque[bytes] = deque(maxlen=COPIES_MAX)
         world.network.taps.append(self._tap)
 
     def look(self) -> None:
@@ -54,10 +54,13 @@ class RepairChecker(Checker):
         """Compare the busiest seconds with the budgets."""
         for (name, to), (count, at) in self.worst.items():
             host = next(host for host in self.world.hosts if host.machine.name == name).machine.config.host
-            share = host.repair_share_total if to is None else host.repair_share
-            most = round(share * max(REPAIRS_PER_S_MIN, self._fastest.get(name, 0))) + BURST + 1
+            share = host.repair_share_total if to == ALL else host.repair_share
+            per_s = (
+                UNREACHED_PER_S_MAX if to == UNREACHED else share * max(REPAIRS_PER_S_MIN, self._fastest.get(name, 0))
+            )
+            most = round(per_s) + BURST + 1
             if count > most:
-                whom = "all" if to is None else f"{to[0]}:{to[1]}"
+                whom = to if isinstance(to, str) else f"{to[0]}:{to[1]}"
                 self.complain(
                     f"{name}: {count} repairs to {whom} in the second before {at / NS_PER_S:.1f} s; {most} may"
                 )
@@ -68,19 +71,15 @@ class RepairChecker(Checker):
         audio = decode(data)
         if not isinstance(audio, Audio) or not audio.repair:
             return
-        if is_group(to):
-            self._multicast.append(data)
-        elif data in self._multicast:
-            return  # a copy of what was multicast, which has budgets of its own
-        else:
-            self._count(host.machine.name, to)
         self.repairs += 1
-        self._count(host.machine.name, None)
+        self._count(host.machine.name, UNREACHED if to in host.session.copies else ALL)
+        if not is_group(to):
+            self._count(host.machine.name, to)
 
     def _host(self, source: Address) -> HostNode | None:
         return next((host for host in self.world.hosts if host.machine.ip == source[0]), None)
 
-    def _count(self, name: str, to: Address | None) -> None:
+    def _count(self, name: str, to: To) -> None:
         times, now = self._sent.setdefault((name, to), deque()), self.world.now
         times.append(now)
         while times[0] <= now - NS_PER_S:
