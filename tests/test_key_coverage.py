@@ -92,6 +92,9 @@ LIMITS = {
     "host.copies:QUEUED_MAX": (
         "host/test_copies.py::test_a_full_queue_loses_the_newest_and_counts_it_and_a_jump_empties_it"
     ),
+    "host.listeners:NEWCOMERS_MAX": (
+        "host/test_claims.py::test_who_speaks_once_and_is_gone_counts_for_nothing_where_there_are_many"
+    ),
     "host.intervals:CLOCK_NS_MAX": "host/test_intervals.py::test_hundreds_of_listeners_ask_the_clock_so_often_at_most",
     "host.intervals:REPORT_NS_MAX": (
         "host/test_intervals.py::test_a_report_never_comes_later_than_it_takes_to_notice_that_somebody_has_gone"

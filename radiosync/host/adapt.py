@@ -251,7 +251,7 @@ class BufferControl:
         )
         # `max_client_latency` suits the buffer that was configured; who keeps up with the deepest is asked as well.
         limit_ns = self._latency_ns_max
-        asked = [r for r in table if r.average_ns <= limit_ns and table.status(r, now) is not Status.TIMEOUT]
+        asked = [r for r in table.counted() if r.average_ns <= limit_ns and table.status(r, now) is not Status.TIMEOUT]
         change = self.depth.update(asked, state, now)
         if change is not None:
             self._sender.set_depth(change.depth_ns, hold=self._live and state.playing)

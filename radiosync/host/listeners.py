@@ -1,14 +1,15 @@
 """The host's table of listeners: their latency, their health, and whether they still count.
 
 Nothing here is trusted: a row exists only for an address that has shown it receives what is sent to it (the cookie),
-the table is bounded, and a listener that is not heard of for `slow_client_timeout` is forgotten.
+the table is bounded, and a listener that is not heard of for `slow_client_timeout` is forgotten.  Who says one thing
+and is never heard again, from ever another port, counts for nothing; COORDINATION.md says what else one may claim.
 
 An address costs whoever means harm no more than a socket, so that a full table must not be a closed one: the machine
 with the most rows gives way, first those that came and were not heard of again.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -26,6 +27,7 @@ SETTLED_NS = 2 * NS_PER_S  # who is still heard of after that has stayed
 NEWCOMER_SILENCE_NS = NS_PER_S  # while it learns the clock and waits for music a listener has more to say than later
 ASKED_MAX = 256  # who has asked for a host and not reported: the oldest question is forgotten
 ANSWER_NS = 3 * NS_PER_S // 2  # from a question to the first report: two round trips of half a second, and a little
+NEWCOMERS_MAX = 3  # at one IP address, that have reported once: a person starts a program again, or two
 SILENCE_REPORTS = 3
 _NEVER = HostNs(0)
 SILENCE_NS = SILENCE_REPORTS * REPORT_NS  # where reports come every second
@@ -49,6 +51,7 @@ class ListenerRow:
     last_heard_at: HostNs
     report: Report
     first_heard_at: HostNs = _NEVER
+    reports: int = 0
     first_seq: int = 0
     """The first chunk that was sent after it came."""
     nacks: int = 0
@@ -115,6 +118,7 @@ class ListenerTable:
             self._rows[address] = row
         row.last_heard_at = now
         row.report = report
+        row.reports += 1
         row.report_ns = self.report_ns
         if report.rtt_ns > 0:
             row.samples_ns.append(report.rtt_ns)
@@ -162,7 +166,12 @@ class ListenerTable:
 
     def eligible(self, now: HostNs) -> list[ListenerRow]:
         """Return the listeners that a start waits for and is reckoned from."""
-        return [row for row in self._rows.values() if self.status(row, now) is Status.ACTIVE]
+        return [row for row in self.counted() if self.status(row, now) is Status.ACTIVE]
+
+    def counted(self) -> list[ListenerRow]:
+        """Return all but those at an address from which too many come that have said one thing only."""
+        newcomers = Counter(row.address[0] for row in self._rows.values() if row.reports == 1)
+        return [r for r in self._rows.values() if r.reports > 1 or newcomers[r.address[0]] <= NEWCOMERS_MAX]
 
     def remove(self, address: Address) -> None:
         """Forget a listener."""
@@ -182,6 +191,11 @@ class ListenerTable:
 
 def _last_heard_at(row: ListenerRow) -> HostNs:
     return row.last_heard_at
+
+
+def machines(rows: Iterable[ListenerRow]) -> set[str]:
+    """Return the IP addresses of `rows`: one machine has one voice, however many listeners it says it has."""
+    return {row.address[0] for row in rows}
 
 
 class Cookies:

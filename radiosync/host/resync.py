@@ -5,12 +5,14 @@ the host itself, once
 
     spread = largest - smallest sync error of the active listeners with a device > resync_threshold   for three reports
 
-so that a listener's own resync (two seconds) has had its chance.  It is heard, if only as some ms of fade, so there is
+so that a listener's own resync (two seconds) has had its chance.  An error is against the timeline, so who alone is off
+is not mended by a jump of those who are not: where at most half of the machines have one beyond the threshold, these
+are left out, and named to the person instead (`watch.py`).  It is heard, if only as some ms of fade, so there is
 at most one a minute, whoever wants it.
 """
 
 from radiosync.host.intervals import REPORT_NS
-from radiosync.host.listeners import ListenerTable
+from radiosync.host.listeners import ListenerRow, ListenerTable, machines
 from radiosync.host.watch import steered
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 
@@ -37,7 +39,7 @@ class Resyncs:
 
     def needed(self, listeners: ListenerTable, now: HostNs) -> str | None:
         """Return why everybody should resync, if listeners have been too far apart for too long; to be asked often."""
-        heard = [row.report for row in listeners.eligible(now) if steered(row.report)]
+        heard = [row.report for row in self._agreeing(listeners, now)]
         first = min(heard, key=lambda report: report.sync_error_ns, default=None)
         last = max(heard, key=lambda report: report.sync_error_ns, default=None)
         apart_ns = 0 if first is None or last is None else last.sync_error_ns - first.sync_error_ns
@@ -48,6 +50,14 @@ class Resyncs:
         if now - self._apart_since < SPREAD_REPORTS * listeners.report_ns:
             return None
         return f"{first.name} and {last.name} are {apart_ns / NS_PER_MS:.1f} ms apart"
+
+    def _agreeing(self, listeners: ListenerTable, now: HostNs) -> list[ListenerRow]:
+        """Return who counts: without those far off, if these are not the most."""
+        rows = [row for row in listeners.eligible(now) if steered(row.report)]
+        far = [row for row in rows if abs(row.report.sync_error_ns) > self._threshold_ns]
+        if 2 * len(machines(far)) > len(machines(rows)):
+            return rows
+        return [row for row in rows if abs(row.report.sync_error_ns) <= self._threshold_ns]
 
     def note(self, now: HostNs) -> None:
         """Note that everybody has been ordered to resync."""

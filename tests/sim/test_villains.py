@@ -2,8 +2,11 @@
 
 import pytest
 
+from radiosync.host.events import ResyncOrdered
+from radiosync.sim.card import DacSettings
 from radiosync.sim.run import run_scenario
-from radiosync.sim.scenario import VILLAINS, Villain
+from radiosync.sim.scenario import VILLAINS, Listeners, Order, Stream, Villain
+from radiosync.units import NS_PER_S
 
 
 @pytest.mark.parametrize("kind", VILLAINS)
@@ -30,3 +33,28 @@ def test_nobody_hears_of_a_villain(make_scenario, kind):
     if kind == "impostor":
         (stream,) = result.world.listeners[0].streams
         assert min(host.counters.rejected, heard.foreign, stream.poller.counters.unknown) > 20
+
+
+@pytest.mark.parametrize("kind", ["liar", "deaf"])
+def test_what_a_villain_claims_holds_up_nobody(make_scenario, kind):
+    orders = (Order(kind="pause", at_s=4.0), Order(kind="resume", at_s=5.0), Order(kind="next", at_s=7.0))
+    scenario = make_scenario(
+        listeners=(Listeners(name="room", dac=DacSettings(), clock_ppm_spread=50.0),),
+        stream=Stream(songs_s=(10.0, 6.0), sample="f32", channels=2),
+        villains=(Villain(kind=kind, at_s=0.0, for_s=12.0, rate_per_s=100.0),),
+        orders=orders,
+        config={"radio_sync.buffer_duration": 2.0},
+        complete=False,
+        exact_error_ns_p99_max=None,
+    )
+    result = run_scenario(scenario, 1)
+    assert not result.violations
+    (host,) = result.world.hosts
+    _, begun, paused, resumed, skipped = (
+        host.machine.clock.true(record.effective_at) / NS_PER_S for record in host.records[:5]
+    )
+    assert begun < 1.5
+    assert paused < orders[0].at_s + 0.5
+    assert resumed < orders[1].at_s + 1.0
+    assert skipped < orders[2].at_s + 1.0
+    assert not [event for _, event in host.events if isinstance(event, ResyncOrdered)]
