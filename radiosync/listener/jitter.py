@@ -147,6 +147,11 @@ class JitterBuffer:
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def full(self) -> bool:
+        """Whether a new chunk would have to push out another."""
+        return len(self._slots) >= self.chunks_max
+
     def add(self, seq: int, audio: Audio) -> Added:
         """Take one symbol of chunk `seq`."""
         header = audio.chunk

@@ -156,11 +156,9 @@ class Stream:
         if exchange is None:
             return
         self.heard_at = max(self.heard_at, received_at)
-        self.rtt_ns = exchange.rtt_ns
-        self.exchange = exchange
-        self.requests.rtt_ns = exchange.rtt_ns
-        steps = self.clock.counters.steps
-        self.clock.add(exchange)
+        steps, settled = self.clock.counters.steps, self.poller.settled
+        if self.clock.add(exchange):  # what was damaged on its way can say anything
+            self.exchange, self.rtt_ns, self.requests.rtt_ns = exchange, exchange.rtt_ns, exchange.rtt_ns
         self.poller.settled = self.clock_ready(received_at)
         if self.clock.suspicious or self.clock.counters.steps != steps or not self.poller.settled:
             # A burst settles soon whether a clock has stepped, and makes up for what the first one could not tell.
@@ -169,6 +167,8 @@ class Stream:
         mapping = self.clock.mapping()
         if mapping is not None:
             self.schedule.mapping = mapping
+        if self.poller.settled and not settled:  # what was due when was a guess
+            self.requests.reschedule(lambda seq: self._deadline_at(seq, received_at), received_at)
 
     def set_final(self, frame: MediaFrame | None) -> None:
         """Note where the music ends; None where a jump has made that unknown again."""
@@ -192,11 +192,11 @@ class Stream:
             self._want(self.buffer.dropped.popleft(), now)
         if self.quality.slot_over(now):
             self._choose_quality(now)
-        if self.playout is not None and self.playout.cursor is not None:
-            return False
-        # While nothing plays nothing else forgets what has passed, and a buffer full of it takes in no more.
-        self.buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
-        return self._try_start(now)
+        playing = self.playout is not None and self.playout.cursor is not None
+        if not playing or self.buffer.full:  # of what a device has not taken that is gone
+            # Nothing else forgets what has passed then, and a buffer full of it takes in no more.
+            self.buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
+        return not playing and self._try_start(now)
 
     # --- out -----------------------------------------------------------------------------------------------------
 

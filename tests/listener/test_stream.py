@@ -635,3 +635,47 @@ def test_the_clock_is_asked_more_often_where_its_answers_scatter(follow, monkeyp
     monkeypatch.setattr(stream.poller, "receive_datagram", answered)
     stream.receive_clock(b"", stream.heard_at + 1000)
     assert stream.poller.excess_ns == 9e6
+
+
+def exchanges(stream, kit, monkeypatch, ahead_ns, count=8, **changes):
+    """Let the clock be answered, `ahead_ns` ahead of what was guessed; return when the last answer came."""
+    for number in range(count):
+        at = kit.START + number * 20 * NS_PER_MS
+        host_at = kit.EPOCH + at - kit.START + ahead_ns
+        exchange = Exchange(
+            sent_at=at, host_received_at=host_at + 50_000, host_sent_at=host_at + 51_000, received_at=at + 101_000
+        )
+        monkeypatch.setattr(stream.poller, "receive_datagram", lambda *_, e=exchange: replace(e, **changes))
+        stream.receive_clock(b"", exchange.received_at)
+    return at + 101_000
+
+
+def test_a_damaged_answer_of_the_clock_tells_nothing(follow, kit, monkeypatch):
+    """A bit of 8192 s made a round trip of that, negative; with it nothing was ever too late to be asked for."""
+    stream = follow()
+    exchanges(stream, kit, monkeypatch, 0, count=1, host_received_at=kit.EPOCH - 8192 * NS_PER_S)
+    assert (stream.rtt_ns, stream.requests.rtt_ns, stream.exchange) == (0, 0, None)
+    exchanges(stream, kit, monkeypatch, 0, count=1)
+    assert stream.rtt_ns == stream.requests.rtt_ns == 100_000
+
+
+def test_deadlines_are_reckoned_anew_once_the_clock_is_known(follow, kit, monkeypatch):
+    stream = follow()
+    guessed_at = stream.requests._wants[60].deadline_at
+    exchanges(stream, kit, monkeypatch, 200 * NS_PER_MS)
+    assert stream.poller.settled
+    assert stream.requests._wants[60].deadline_at == pytest.approx(guessed_at - 200 * NS_PER_MS, abs=NS_PER_MS)
+
+
+def test_what_a_device_that_is_gone_does_not_take_makes_room(follow, announce, kit):
+    stream = follow(next_seq=50)
+    stream.attach(ExactPlayout(stream.buffer, stream.schedule))
+    stream.playout.start(50 * CHUNK)
+    seconds = stream.buffer.chunks_max // 10 + 5
+    for seq in range(50, 50 + 10 * seconds):
+        now = kit.START + (seq - 50) * NS_PER_S // 10
+        for symbol in audio(kit, announce, seq):
+            stream.receive_audio(symbol, now)
+        stream.handle_timeout(now)
+        assert stream.buffer.header(seq) is not None
+    assert stream.buffer.overflows == 0
