@@ -57,7 +57,19 @@ def end_ns(scenario: Scenario) -> int:
     ends_s = [max(starts_s) + scenario.stream_of(scenario.host).seconds]
     if scenario.neighbour is not None:
         ends_s.append(scenario.neighbour.start_s + scenario.stream_of(scenario.neighbour).seconds)
-    return ns_from_s(max(ends_s) + scenario.settings.host.start_lead + scenario.extra_s)
+    lead_s = scenario.settings.host.start_lead
+    return ns_from_s(max(ends_s) + lead_s + _paused_s(scenario) + scenario.extra_s)
+
+
+def _paused_s(scenario: Scenario) -> float:
+    """Return how much later the music ends for the orders to pause it."""
+    seconds, paused_s = 0.0, None
+    for order in sorted(scenario.orders, key=lambda order: order.at_s):
+        if order.kind == "pause" and paused_s is None:
+            paused_s = order.at_s
+        elif order.kind in {"play", "resume"} and paused_s is not None:
+            seconds, paused_s = seconds + order.at_s - paused_s, None
+    return seconds
 
 
 def run_scenario(
