@@ -164,10 +164,10 @@ class Stream:
             # A burst settles soon whether a clock has stepped, and makes up for what the first one could not tell.
             self.poller.hurry(received_at)
         self.poller.excess_ns = self.clock.excess_ns
-        mapping = self.clock.mapping()
-        if mapping is not None:
-            self.schedule.mapping = mapping
-        if self.poller.settled and not settled:  # what was due when was a guess
+        mapping = self.clock.mapping() or self.schedule.mapping
+        better = 2 * mapping.bound_ns < self.schedule.mapping.bound_ns
+        self.schedule.mapping = mapping
+        if better or (self.poller.settled and not settled):  # what was due when was a guess
             self.requests.reschedule(lambda seq: self._deadline_at(seq, received_at), received_at)
 
     def set_final(self, frame: MediaFrame | None) -> None:
