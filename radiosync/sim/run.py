@@ -58,12 +58,13 @@ def end_ns(scenario: Scenario) -> int:
     if scenario.neighbour is not None:
         ends_s.append(scenario.neighbour.start_s + scenario.stream_of(scenario.neighbour).seconds)
     lead_s = scenario.settings.host.start_lead
-    return ns_from_s(max(ends_s) + lead_s + _paused_s(scenario) + scenario.extra_s)
+    return ns_from_s(max(ends_s) + lead_s + _later_s(scenario) + scenario.extra_s)
 
 
-def _paused_s(scenario: Scenario) -> float:
-    """Return how much later the music ends for the orders to pause it."""
-    seconds, paused_s = 0.0, None
+def _later_s(scenario: Scenario) -> float:
+    """Return how much later the music may end for orders to pause it and, if it is live, for stalls of the host."""
+    stalls = (fault for fault in scenario.faults if fault.kind == "host_stall" and scenario.stream.live)
+    seconds, paused_s = sum(fault.for_s for fault in stalls), None
     for order in sorted(scenario.orders, key=lambda order: order.at_s):
         if order.kind == "pause" and paused_s is None:
             paused_s = order.at_s
