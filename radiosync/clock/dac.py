@@ -35,7 +35,8 @@ from enum import Enum
 import numpy as np
 
 from radiosync.clock import envelope
-from radiosync.clock.line import MAD_TO_SD, SD_NS_MIN, TRIM_SIGMAS, fit_line
+from radiosync.clock.buckets import Bucket, bucket_of
+from radiosync.clock.line import fit_line
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
 BUCKET_NS = 100 * NS_PER_MS
@@ -137,14 +138,6 @@ class DacCounters:
     source_changes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Bucket:
-    frame: int  # of its middle
-    late_ns: float  # mean distance from the nominal line through the origin
-    scatter_ns: float  # of single stamps
-    count: int
-
-
 class DacClock:
     """Learn when each frame of a sound device is heard, from the stamps of its callbacks.
 
@@ -161,7 +154,7 @@ class DacClock:
         self._prior_sigma = rate_sigma
         self._failed = 0
         self._trusted = 0
-        self._buckets: deque[_Bucket] = deque(maxlen=WINDOW_BUCKETS)
+        self._buckets: deque[Bucket] = deque(maxlen=WINDOW_BUCKETS)
         self._open: list[tuple[int, float]] = []
         self._open_until = 0
         self._unfitted = 0
@@ -321,8 +314,11 @@ class DacClock:
         whole, rest = divmod(frames * NS_PER_S, self.nominal_rate)
         return (at - self._origin[1] - whole) - rest / self.nominal_rate
 
+    def _opened(self) -> Bucket:
+        return bucket_of(self._open, earliest=self.source is StampSource.ENTRY)
+
     def _close_bucket(self) -> None:
-        self._buckets.append(_bucket(self._open, self.source))
+        self._buckets.append(self._opened())
         self._open.clear()
         self._unfitted += 1
         if self._is_left(self._buckets[-1]):
@@ -331,7 +327,7 @@ class DacClock:
             self._unfitted = 0
             self._refit()
 
-    def _is_left(self, bucket: _Bucket) -> bool:
+    def _is_left(self, bucket: Bucket) -> bool:
         """Say whether the line must wait until it is seen that it was left for good, and begin a new one if so."""
         if self.source is StampSource.ENTRY or self._fit is None or len(self._buckets) < LEFT_AFTER_BUCKETS:
             return False
@@ -349,7 +345,7 @@ class DacClock:
 
     def _refit(self) -> None:
         assert self._origin is not None
-        buckets = [*self._buckets, _bucket(self._open, self.source)] if self._open else list(self._buckets)
+        buckets = [*self._buckets, self._opened()] if self._open else list(self._buckets)
         late_s = (np.array([b.frame for b in buckets], dtype=np.float64) - buckets[-1].frame) / self.nominal_rate
         late_ns = np.array([b.late_ns for b in buckets])
         prior = envelope.SlopePrior(slope=self._prior_slope * NS_PER_S, sigma=self._prior_sigma * NS_PER_S)
@@ -380,20 +376,3 @@ def _is_plausible(dac_at: LocalNs, entered_at: LocalNs, latency_ns: int) -> bool
     if not -STAMP_EARLY_NS_MAX < ahead_ns < STAMP_AHEAD_NS_MAX:
         return False
     return abs(ahead_ns) > STAMP_COPIED_NS_MAX or latency_ns < LATENCY_NS_MIN
-
-
-def _bucket(stamps: list[tuple[int, float]], source: StampSource) -> _Bucket:
-    """Return what `stamps` (frame, distance from the nominal line in ns) agree on."""
-    if source is StampSource.ENTRY:
-        frame, late_ns = min(stamps, key=lambda stamp: stamp[1])
-        return _Bucket(frame=frame, late_ns=late_ns, scatter_ns=0.0, count=1)
-    lates = sorted(late for _, late in stamps)
-    middle_ns = lates[len(lates) // 2]
-    scatter_ns = MAD_TO_SD * sorted(abs(late - middle_ns) for late in lates)[len(lates) // 2]
-    kept = [stamp for stamp in stamps if abs(stamp[1] - middle_ns) <= TRIM_SIGMAS * scatter_ns + SD_NS_MIN]
-    return _Bucket(
-        frame=round(sum(frame for frame, _ in kept) / len(kept)),
-        late_ns=sum(late for _, late in kept) / len(kept),
-        scatter_ns=scatter_ns,
-        count=len(kept),
-    )
