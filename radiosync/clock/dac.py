@@ -22,12 +22,14 @@ name, a machine at the same address): it is dropped for the nominal one.
 Discontinuities.  Several stamps in a row more than 2 ms off the line mean that the device has lost or repeated time
 (an xrun, a suspended machine): the fit begins again, keeping the rate.  So it does where a whole second of buckets lies
 on one side of the line, beyond its scatter: less time was lost than that, or the local clock runs at another rate now.
-The line waits meanwhile; with these in it, it would be wrong for as long as the window is.
+The line waits meanwhile; with these in it, it would be wrong for as long as the window is.  Where the scatter is itself
+that of a line that was left before it was known well, five seconds on one side tell it.
 
 F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recursively; a window forgets exactly, and
 gives its own uncertainty.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -60,7 +62,7 @@ ENTRY_JUMP_NS = 20 * NS_PER_MS  # callbacks wait for the processor for that long
 ENTRY_JUMP_COUNT = 25
 
 LEFT_BUCKETS = 10  # a second: some cards' stamps are off for less, and come back
-LEFT_AFTER_BUCKETS = 50  # before, a slow sawtooth may look like a line
+LEFT_LONG_BUCKETS = 50  # five; before, a slow sawtooth may look like a line
 LEFT_NS_MIN, LEFT_RESIDUALS = 100.0 * NS_PER_US, 3.5
 
 RATE_SIGMA = 50e-6
@@ -158,7 +160,8 @@ class DacClock:
         self._open: list[tuple[int, float]] = []
         self._open_until = 0
         self._unfitted = 0
-        self._left = 0  # so many buckets in a row, the newest, lie off the line: above it, or, negative, below
+        # So many buckets in a row, the newest, lie above the line or, negative, below: beyond its scatter, and at all.
+        self._left = self._aside = 0
         self._jumps: list[tuple[DacFrame, LocalNs]] = []
         self._origin: tuple[int, int] | None = None
         self._newest_frame = 0
@@ -170,7 +173,7 @@ class DacClock:
     def restart(self) -> None:
         """Begin a new line, after an xrun for one; what is known of the rate stays, a little less sure."""
         self._keep_rate()
-        self._left = 0
+        self._left = self._aside = 0
         self._buckets.clear()
         self._open.clear()
         self._jumps.clear()
@@ -329,18 +332,19 @@ class DacClock:
 
     def _is_left(self, bucket: Bucket) -> bool:
         """Say whether the line must wait until it is seen that it was left for good, and begin a new one if so."""
-        if self.source is StampSource.ENTRY or self._fit is None or len(self._buckets) < LEFT_AFTER_BUCKETS:
+        if self.source is StampSource.ENTRY or self._fit is None:
             return False
         off_ns = bucket.late_ns - self._late_ns(bucket.frame, self._fit.local_from_dac(DacFrame(bucket.frame)))
         scatter_ns = LEFT_RESIDUALS * self._fit.residual_ns + 3.0 * self._fit.sigma_ns_at(DacFrame(bucket.frame))
-        side = int(np.sign(off_ns)) if abs(off_ns) > max(LEFT_NS_MIN, scatter_ns) else 0
-        self._left = side + (self._left if self._left * side > 0 else 0)
-        if abs(self._left) < LEFT_BUCKETS:
+        self._aside = _row(self._aside, off_ns, LEFT_NS_MIN)
+        known = len(self._buckets) >= LEFT_LONG_BUCKETS
+        self._left = _row(self._left, off_ns, max(LEFT_NS_MIN, scatter_ns)) if known else 0
+        if abs(self._left) < LEFT_BUCKETS and abs(self._aside) < LEFT_LONG_BUCKETS:
             return self._left != 0
         self.counters.discontinuities += 1
         self._keep_rate()
         self._buckets = deque(list(self._buckets)[-LEFT_BUCKETS:], maxlen=WINDOW_BUCKETS)
-        self._left = 0
+        self._left = self._aside = 0
         return False
 
     def _refit(self) -> None:
@@ -376,3 +380,9 @@ def _is_plausible(dac_at: LocalNs, entered_at: LocalNs, latency_ns: int) -> bool
     if not -STAMP_EARLY_NS_MAX < ahead_ns < STAMP_AHEAD_NS_MAX:
         return False
     return abs(ahead_ns) > STAMP_COPIED_NS_MAX or latency_ns < LATENCY_NS_MIN
+
+
+def _row(count: int, off_ns: float, most_ns: float) -> int:
+    """Return how many in a row are beyond `most_ns` on the same side, negative below, with one more."""
+    side = 0 if abs(off_ns) <= most_ns else int(math.copysign(1, off_ns))
+    return side + (count if count * side > 0 else 0)

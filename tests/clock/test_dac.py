@@ -199,6 +199,16 @@ def test_a_line_that_bends_is_followed(ppm):
         assert np.abs(card.play(clock, 10.0)).max() < 12 * US
 
 
+def test_a_line_that_was_left_before_it_was_known_begins_anew_within_seven_seconds():
+    card, clock = Card(ppm=20.0), DacClock(RATE)
+    card.play(clock, 3.0)
+    card.shift_s += 0.0015
+    assert np.abs(card.play(clock, 6.0)).max() > 400 * US
+    card.play(clock, 1.0)
+    assert np.abs(card.play(clock, 10.0)).max() < 12 * US
+    assert clock.counters.discontinuities == 1
+
+
 def test_a_few_stamps_far_off_are_no_discontinuity():
     card, clock = Card(), DacClock(RATE)
     card.play(clock, 5.0)
