@@ -8,7 +8,7 @@ from radiosync.sim.scenario import VILLAINS
 from radiosync.sim.swarm import draw
 
 SEEDS = (1, 2, 11, 108)  # quick ones, of every kind
-FOUND = (105738166, 9, 1099, 1155, 1220)  # what they once found: SIMULATION.md says what
+FOUND = (9, 1099, 1155, 1220)  # what they once found: SIMULATION.md says what
 
 
 @pytest.mark.parametrize("seed", SEEDS + FOUND)
