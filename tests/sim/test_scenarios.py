@@ -12,7 +12,7 @@ from radiosync.sim.scenario import Fault, Listeners, Scenario, Stream
 BAD = LinkSettings(loss=0.05, duplicate=0.02, reorder=0.05, jitter_ns=200_000)
 
 
-@pytest.mark.parametrize("name", ["clean", "lossy", "outage", "drift"])
+@pytest.mark.parametrize("name", ["clean", "lossy", "outage", "drift", "cheap-cards", "wifi-loaded", "roaming"])
 def test_the_scenario_files(scenarios, name):
     result = run_scenario(Scenario.load(scenarios / f"{name}.toml"), 0)
     assert not result.violations
