@@ -198,7 +198,9 @@ def sim(
     seed: Annotated[int, typer.Option(min=0, help="what everything random is drawn from")] = 0,
     seeds: Annotated[str | None, typer.Option(help="A..B: one run for each of these seeds")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, when there are several")] = 1,
-    listeners: Annotated[int | None, typer.Option(help="so many listeners instead of the scenario's")] = None,
+    listeners: Annotated[
+        int | None, typer.Option(help="so many listeners instead of the scenario's; of a drawn party, at most")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="so much music instead of the scenario's")] = None,
     isolation: Annotated[
         bool, typer.Option("--isolation", help="again without villains and broken listeners: nobody else may notice")

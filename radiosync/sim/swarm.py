@@ -6,9 +6,13 @@ be well within seconds: playing, in time, with nothing missing to the end.
 
 What kinds of trouble there are is drawn first, and only then how much of each: a run with everything at once rarely
 shows anything (A. Groce et al., "Swarm testing", ISSTA 2012).
+
+Unasked a party is small and short, so that many can be had: up to six listeners and half a minute.  One that is asked
+to last longer has as much trouble in each of its parts.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 from radiosync.sim.card import DacSettings
@@ -20,6 +24,7 @@ from radiosync.units import NS_PER_MS, NS_PER_S
 CALM_S = 5.0  # at the beginning, so that everybody has come
 CONVERGE_S = 10.0  # from the last fault on, until all has to be well
 WELL_S = 3.0  # of music after that
+FAULTS_S = 8.0, 20.0  # of a party that nobody asked to be longer
 OVERFLOWS_MAX = 5000  # after a stall a receive buffer's worth comes at once
 ERROR_NS = 500_000  # of loops that wake up late and stamps that are taken late ...
 ERROR_JITTERS = 3  # ... and of the network's jitter
@@ -27,18 +32,26 @@ ERROR_JITTERS = 3  # ... and of the network's jitter
 TROUBLES = ("loss", "bursts", "disorder", "mangling", "holds", "asymmetry", "clocks", "cards", "stalls", "comings")
 
 
-def draw(seed: int) -> Scenario:
-    """Return the scenario of `seed`."""
-    rng = Random(f"swarm/{seed}")
+def draw(seed: int, *, listeners: int | None = None, minutes: float | None = None) -> Scenario:
+    """Return the scenario of `seed`: for up to so many listeners, with so much music.
+
+    Raises ValueError where that is not longer than what a run needs to end well.
+    """
+    rng = Random(f"swarm/{seed}" if listeners is minutes is None else f"swarm/{seed}/{listeners}/{minutes}")
     troubles = {trouble for trouble in TROUBLES if rng.random() < 0.4}
     dacs = rng.random() < 0.35
-    faults_s = rng.uniform(8.0, 20.0)
+    faults_s = rng.uniform(*FAULTS_S) if minutes is None else minutes * 60 - CONVERGE_S - WELL_S
+    if faults_s < FAULTS_S[0]:
+        raise ValueError(f"a drawn party lasts {(FAULTS_S[0] + CONVERGE_S + WELL_S) / 60:.2f} minutes at the least")
     seconds = faults_s + CONVERGE_S + WELL_S
+    parts = max(1, round(faults_s / FAULTS_S[1]))
     groups = tuple(_listeners(rng, n, faults_s, troubles, dacs=dacs) for n in range(rng.randint(1, 3)))
+    if listeners is not None:
+        groups = _shared(rng, groups, rng.randint(1, listeners))
     buffer_s = rng.choice((0.5, 1.0, 3.0, 10.0, 45.0))
     names = [group.name for group in groups]
-    faults = tuple(_fault(rng, names, faults_s, troubles, dacs=dacs) for _ in range(rng.randint(0, 4)))
-    orders, villains = _orders(rng, faults_s, seconds), _villains(rng, faults_s)
+    faults = tuple(_fault(rng, names, faults_s, troubles, dacs=dacs) for _ in range(rng.randint(0, 4 * parts)))
+    orders, villains = _orders(rng, faults_s, seconds, parts), _villains(rng, faults_s)
     jumps = any(order.kind in {"next", "prev", "seek"} for order in orders)
     return Scenario(
         title=f"swarm {seed}",
@@ -65,7 +78,7 @@ def draw(seed: int) -> Scenario:
             complete=not jumps,
             silent_frames_max=None,
             past_end_s_max=6.0,
-            overflows_max=OVERFLOWS_MAX,
+            overflows_max=OVERFLOWS_MAX * parts,
             converge_s_max=CONVERGE_S,
             calm_error_ns_max=_error_ns(groups, troubles, dacs=dacs),
         ),
@@ -107,6 +120,14 @@ def _listeners(rng: Random, number: int, seconds: float, troubles: set[str], *, 
         dac=card,
         dac_ppm_spread=200.0,
     )
+
+
+def _shared(rng: Random, groups: tuple[Listeners, ...], count: int) -> tuple[Listeners, ...]:
+    """Return `groups` with so many listeners in all, at least one in each that is left."""
+    groups = groups[:count]
+    cuts = sorted(rng.sample(range(1, count), len(groups) - 1))
+    counts = [b - a for a, b in pairwise((0, *cuts, count))]
+    return tuple(replace(group, count=each) for group, each in zip(groups, counts, strict=True))
 
 
 def _link(rng: Random, troubles: set[str]) -> LinkSettings:
@@ -157,12 +178,12 @@ def _fault(rng: Random, names: list[str], seconds: float, troubles: set[str], *,
     )
 
 
-def _orders(rng: Random, faults_s: float, seconds: float) -> tuple[Order, ...]:
+def _orders(rng: Random, faults_s: float, seconds: float, parts: int) -> tuple[Order, ...]:
     """Draw what somebody does meanwhile; whatever was paused goes on."""
     if rng.random() < 0.6:
         return ()
     orders = []
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(1, 4 * parts)):
         kind = rng.choice(("pause", "resume", "next", "prev", "seek", "resync"))
         orders.append(Order(kind=kind, at_s=rng.uniform(2.0, faults_s), seconds=rng.uniform(0.0, seconds / 4)))
     return (*orders, Order(kind="resume", at_s=faults_s))

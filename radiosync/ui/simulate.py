@@ -41,8 +41,12 @@ class Task:
 
     def load(self) -> Scenario:
         """Return the scenario; raises ConfigError."""
-        found = draw(self.seed) if self.scenario is None else Scenario.load(self.scenario)
-        return found.scaled(self.listeners, self.minutes)
+        if self.scenario is not None:
+            return Scenario.load(self.scenario).scaled(self.listeners, self.minutes)
+        try:
+            return draw(self.seed, listeners=self.listeners, minutes=self.minutes)
+        except ValueError as error:
+            raise ConfigError(f"--minutes {self.minutes:g}: {error}") from None
 
     @property
     def command(self) -> str:

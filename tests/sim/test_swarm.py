@@ -36,6 +36,23 @@ def test_the_swarm_draws_every_kind_of_trouble():
     assert all(scenario.calm_from_s for scenario in drawn)
 
 
+def test_a_longer_party_has_as_much_trouble_for_longer():
+    drawn = [draw(seed, listeners=20, minutes=5) for seed in range(100)]
+    counts = [sum(group.count for group in scenario.listeners) for scenario in drawn]
+    assert 1 == min(counts) < max(counts) == 20
+    assert all(group.count >= 1 for scenario in drawn for group in scenario.listeners)
+    assert {round(scenario.stream.seconds) for scenario in drawn} >= {300}
+    faults = [len(scenario.faults) for scenario in drawn]
+    assert max(faults) > 40, "fourteen times as long as a short one, which has up to four"
+    assert all(fault.at_s + fault.for_s <= 287.1 for scenario in drawn for fault in scenario.faults)
+    assert draw(5, minutes=5) == draw(5, minutes=5) != draw(5)
+
+
+def test_a_party_too_short_to_end_well_is_refused():
+    with pytest.raises(ValueError, match=r"0\.35 minutes"):
+        draw(1, minutes=0.2)
+
+
 def test_a_seed_draws_the_same_party_again():
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)

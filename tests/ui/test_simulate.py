@@ -98,10 +98,10 @@ def test_what_a_seed_draws_can_be_kept_as_a_file(tmp_path):
 def test_a_drawn_party_that_fails_is_told_as_a_file(monkeypatch):
     said = []
     monkeypatch.setattr("radiosync.sim.checkers.JUDGES", (lambda world, scenario: ["wrong"],))
-    assert not run_sim(None, swarm=True, seeds=range(2, 3), minutes=0.03, say=said.append)
+    assert not run_sim(None, swarm=True, seeds=range(2, 3), listeners=1, minutes=0.36, say=said.append)
     assert "    wrong" in said
     assert "    | [[listeners]]" in said
-    assert said[-1] == "again: radiosync sim --swarm --seed 2 --minutes 0.03"
+    assert said[-1] == "again: radiosync sim --swarm --seed 2 --listeners 1 --minutes 0.36"
 
 
 def test_listeners_and_minutes_change_the_scenario(short):
@@ -152,6 +152,7 @@ def test_seeds_include_the_last():
         (("--swarm", "--scenario", "{short}"), "one of them"),
         (("--swarm", "--listeners", 0), "--listeners 0"),
         (("--swarm", "--minutes", -1), "--minutes -1"),
+        (("--swarm", "--minutes", 0.1), "--minutes 0.1: a drawn party lasts 0.35 minutes at the least"),
         (("--swarm", "--seeds", "0..1", "--trace", "t"), "--trace"),
         (("--swarm", "--seeds", "0..1", "--jobs", 100_000), "--jobs"),
         (("--scenario", "nowhere.toml"), "nowhere.toml"),
