@@ -371,7 +371,7 @@ class DacClock:
             rate=self.nominal_rate / (1.0 + line.slope / NS_PER_S),
             sigma_ns=line.offset_sigma_ns,
             rate_sigma=line.slope_sigma / NS_PER_S,
-            residual_ns=max(line.excess_ns, float(np.median([b.scatter_ns for b in buckets]))),
+            residual_ns=max(line.excess_ns, envelope.median(np.array([b.scatter_ns for b in buckets]))),
         )
 
 

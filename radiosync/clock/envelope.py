@@ -122,7 +122,16 @@ def lowest(times_s: Floats, values_ns: Floats, slope_low: float, slope_high: flo
 
 def mean_excess_ns(delays_ns: Floats, least_ns: float) -> float:
     """Return the mean of the exponential distribution that fits the lower half of `delays_ns`, at least `least_ns`."""
-    return max(float(np.median(delays_ns) - delays_ns.min()) / math.log(2.0), least_ns)
+    return max(float(median(delays_ns) - delays_ns.min()) / math.log(2.0), least_ns)
+
+
+def median(values: Floats) -> float:
+    """Return what `np.median` does, in a fraction of its time: of so few values it is nearly all overhead."""
+    half = values.size // 2
+    if values.size % 2:
+        return float(np.partition(values, half)[half])
+    middle = np.partition(values, (half - 1, half))
+    return float((middle[half - 1] + middle[half]) / 2.0)
 
 
 def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: float, excess_ns_min: float) -> Envelope:

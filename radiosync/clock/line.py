@@ -33,7 +33,7 @@ def fit_line(
         information = spread / sd_ns**2 + 1.0 / prior.sigma**2
         slope = (product / sd_ns**2 + prior.slope / prior.sigma**2) / information
         off = np.abs(late_ns - y_mean - slope * (times_s - x_mean)) * np.sqrt(weights)
-        agreeing = off <= max(TRIM_SIGMAS * MAD_TO_SD * float(np.median(off)), TRIM_SIGMAS * SD_NS_MIN)
+        agreeing = off <= max(TRIM_SIGMAS * MAD_TO_SD * envelope.median(off), TRIM_SIGMAS * SD_NS_MIN)
         if bool((agreeing == kept).all()):
             break
         kept = agreeing

@@ -49,8 +49,9 @@ class Scheduler:
 
     def run(self, until: TrueNs) -> None:
         """Run everything that is due before `until`, and end at that instant."""
-        while self._heap and self._heap[0][0] < until:
-            at, _, event = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] < until:
+            at, _, event = heapq.heappop(heap)
             if event.callback is not None:
                 self.now = at
                 self.ran += 1

@@ -125,3 +125,11 @@ def test_ageing_raises_old_delays_only():
     d = delays([-10.0, 0.0], [1.0, 1.0], [-5.0, 0.0], [2.0, 2.0]).aged(4.0)
     assert d.forward_ns.tolist() == [201.0, 1.0]
     assert d.backward_ns.tolist() == [52.0, 2.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 17, 60, 601])
+def test_the_median_is_the_usual_one_to_the_bit(count):
+    values = np.random.default_rng(count).normal(0.0, 1e6, count)
+    assert envelope.median(values) == float(np.median(values))
+    values[::2] = values[0]
+    assert envelope.median(values) == float(np.median(values))
