@@ -7,7 +7,9 @@
 The first few (`--exact`) decode all that they play and compare it with `--source`, frame by frame; the others compare
 the CRCs of their chunks.  `--join-over 1` lets all come within a second, `--churn 10` lets each stay for about ten, and
 `--hostile nack-all` puts `--others` peers beside them that ask for everything, for ever (or `never-read`,
-`join-leave`).  Prints a table, and exits with 1 where somebody did not play, or heard what was wrong.
+`join-leave`).  On the loopback interface `--machines 50` gives the listeners fifty addresses, and the others another;
+`--out-of-reach 10` lets the last ten get nothing by multicast.  Prints a table, and exits with 1 where somebody did not
+play, or heard what was wrong.
 """
 
 import argparse

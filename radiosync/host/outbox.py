@@ -12,13 +12,18 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from radiosync.host.copies import Copies
+from radiosync.host.listeners import LISTENERS_MAX
 from radiosync.host.sender import Datagram, Sender
-from radiosync.repair.budget import TokenBucket
+from radiosync.repair.budget import Budgets, TokenBucket
 from radiosync.repair.respond import Address
 from radiosync.units import HostNs
 
 ANSWERS_PER_S_MAX = 1000  # datagrams: two for each question, and a hundred who come at once ask four times each at most
 ANSWERS_BURST = 200
+ANSWERS_PER_S_MACHINE = (
+    800  # so that one machine's flood of questions leaves a hundred newcomers a second their answers
+)
+ANSWERS_MACHINE_BURST = 160
 SENT_PER_S_MAX = 8000  # datagrams, 80 Mbit/s: music 3000 at the most (`host.pacer`), copies 4000, the rest repairs
 SENT_BURST = 128  # back to back: what one turn of the loop gives out of music, repairs and copies together
 URGENT_MAX = 256  # answers and orders that have not left; a flood of questions pushes out the oldest
@@ -40,6 +45,7 @@ class Outbox:
     def __init__(self, sender: Sender, copies: Copies, now: HostNs) -> None:
         self._sender = sender
         self._answers = TokenBucket(ANSWERS_PER_S_MAX, ANSWERS_BURST, now)
+        self._answers_to: Budgets[str] = Budgets(ANSWERS_PER_S_MACHINE, ANSWERS_MACHINE_BURST, LISTENERS_MAX)
         self._budget = TokenBucket(SENT_PER_S_MAX, SENT_BURST, now)
         self._copies = copies
         self._urgent: deque[Datagram] = deque(maxlen=URGENT_MAX)
@@ -50,12 +56,17 @@ class Outbox:
         self._urgent.extend(Datagram(each, None, True) for each in data)
 
     def answer(self, data: Iterable[bytes], to: Address, now: HostNs) -> None:
-        """Send datagrams to one listener, before all music, as far as the limit of answers allows."""
+        """Send datagrams to one listener, before all music, as far as the limits of answers allow."""
         for each in data:
-            if self._answers.take(now):
+            if self._answers.available(now) and self._answers_to.take(to[0], now):
+                self._answers.take(now)
                 self._urgent.append(Datagram(each, to, True))
             else:
                 self.counters.answers_refused += 1
+
+    def tidy(self, now: HostNs) -> None:
+        """Forget the machines that have not asked for a while."""
+        self._answers_to.tidy(now)
 
     @property
     def waiting(self) -> bool:

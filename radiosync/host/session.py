@@ -204,6 +204,7 @@ class HostSession:
             return
         self._housekeeping_at = HostNs(now + HOUSEKEEPING_NS)
         self.sender.expire(now)
+        self.outbox.tidy(now)
         self.continuity.expire(self.transport.due_frame(now))
         for changed in self.buffer.update(self.listeners, now):
             self._events.append(changed)

@@ -1,7 +1,16 @@
 from itertools import repeat
 
 from radiosync.host.copies import Copies
-from radiosync.host.outbox import ANSWERS_BURST, ANSWERS_PER_S_MAX, SENT_BURST, SENT_PER_S_MAX, URGENT_MAX, Outbox
+from radiosync.host.outbox import (
+    ANSWERS_BURST,
+    ANSWERS_MACHINE_BURST,
+    ANSWERS_PER_S_MACHINE,
+    ANSWERS_PER_S_MAX,
+    SENT_BURST,
+    SENT_PER_S_MAX,
+    URGENT_MAX,
+    Outbox,
+)
 from radiosync.host.sender import Datagram
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import encode
@@ -66,15 +75,31 @@ def test_answers_are_limited_and_what_is_for_all_is_not():
     outbox = new()
     answered = told = 0
     for now in range(0, NS_PER_S, NS_PER_S // 100):
-        for _ in range(100):
-            outbox.answer([b"announcement", b"song"], FROM, now)
+        for number in range(100):
+            outbox.answer([b"announcement", b"song"], (f"10.0.0.{number}", 40_000), now)
         outbox.tell([b"all"])
         left = list(outbox.urgent())
-        answered += sum(d.to == FROM for d in left)
+        answered += sum(d.to is not None for d in left)
         told += sum(d.to is None and d.tier == 0 for d in left)
     assert told == 100
     assert ANSWERS_PER_S_MAX * 0.98 <= answered <= ANSWERS_PER_S_MAX + ANSWERS_BURST
     assert outbox.counters.answers_refused == 20_000 - answered
+
+
+def test_a_machine_that_asks_without_end_leaves_the_others_their_answers():
+    outbox = new()
+    flooder = other = 0
+    for now in range(0, NS_PER_S, NS_PER_S // 100):
+        for port in range(100):
+            outbox.answer([b"announcement", b"song"], (FROM[0], port), now)
+        outbox.answer([b"announcement", b"song"], ("10.0.0.7", 40_000), now)
+        left = list(outbox.urgent())
+        flooder += sum(d.to is not None and d.to[0] == FROM[0] for d in left)
+        other += sum(d.to == ("10.0.0.7", 40_000) for d in left)
+    assert ANSWERS_PER_S_MACHINE * 0.98 <= flooder <= ANSWERS_PER_S_MACHINE + ANSWERS_MACHINE_BURST
+    assert other == 200, "all of them"
+    outbox.tidy(2 * NS_PER_S)
+    assert len(outbox._answers_to) == 0
 
 
 def test_everything_stays_within_one_limit_music_first():
