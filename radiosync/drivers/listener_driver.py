@@ -189,7 +189,7 @@ class ListenerDriver:
             self._memory.note_device(*learnt)
         if now >= self._save_at:
             self._save_at = LocalNs(now + SAVE_NS)
-            self._memory.save()
+            self._memory.save_beside()
 
     def _collect(self) -> None:
         """Leave sockets to their buffers while there is no hurry; a wake-up costs more than a datagram."""

@@ -2,9 +2,11 @@
 
 Losing it costs a few seconds of learning, so it is never waited for, and never a reason to fail: a file that can't be
 read or written is said once and done without.  Several listeners of one user share it; each writes what it learnt on
-top of what is there.
+top of what is there.  While music plays that is done in a thread: a busy disk may take longer for it than there is
+music in the ring.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -15,16 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from radiosync.config import ListenerConfig
+from radiosync.drivers.background import Background
 from radiosync.drivers.clocks import real_now
 from radiosync.listener.memory import KNOWN_SIGMA_MAX, KnownRate
 from radiosync.units import NS_PER_S
 
 ENTRIES_MAX = 64  # hosts, and devices; the one that was seen longest ago is forgotten
 BYTES_MAX = 1 << 20  # a file that is longer is not ours
+SAVING_S_MAX = 2.0  # that the end waits for a disk
 RATE_MAX = 500e-6  # of a crystal, in any consumer's device
 OFFSET_MS_MAX = 2000.0  # as listener.offset_ms
 VERSION = 1
 FILE_NAME = "state.json"
+
+_Changes = dict[tuple[str, str], dict[str, Any]]
 
 
 def state_folder() -> Path:
@@ -45,7 +51,8 @@ class MemoryFile:
         self._warned = False
         self._hosts: dict[str, dict[str, Any]] = {}
         self._devices: dict[str, dict[str, Any]] = {}
-        self._changed: dict[tuple[str, str], dict[str, Any]] = {}
+        self._changed: _Changes = {}
+        self._saving: Background[None] | None = None
         self._hosts, self._devices = self._read()
 
     def host_skew(self, host: str) -> KnownRate | None:
@@ -77,9 +84,24 @@ class MemoryFile:
 
     def save(self) -> None:
         """Write what was learnt on top of what the file says now."""
-        if self._path is None or not self._changed:
+        if self._saving is not None:
+            with contextlib.suppress(TimeoutError):
+                self._saving.result(SAVING_S_MAX)
+        if self._path is not None and self._changed:
+            self._write(self._path, self._taken())
+
+    def save_beside(self) -> None:
+        """Begin to do the same in a thread, unless the last time is not over yet."""
+        if self._path is None or not self._changed or (self._saving is not None and not self._saving.done):
             return
+        path, changed = self._path, self._taken()
+        self._saving = Background(lambda: self._write(path, changed))
+
+    def _taken(self) -> _Changes:
         changed, self._changed = self._changed, {}
+        return changed
+
+    def _write(self, path: Path, changed: _Changes) -> None:
         hosts, devices = self._read()
         for (kind, name), values in changed.items():
             table = hosts if kind == "hosts" else devices
@@ -89,12 +111,12 @@ class MemoryFile:
                 del table[min(table, key=lambda name: _seen_s(table[name]))]
         text = json.dumps({"version": VERSION, "hosts": hosts, "devices": devices}, indent=1, sort_keys=True)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
                 file.write(text)
-            Path(file.name).replace(self._path)  # all of it or nothing, whoever else writes
+            Path(file.name).replace(path)  # all of it or nothing, whoever else writes
         except OSError as error:
-            self._say(f"{self._path}: can't remember anything there: {error.strerror or error}")
+            self._say(f"{path}: can't remember anything there: {error.strerror or error}")
 
     def _note(self, kind: str, name: str, values: dict[str, Any]) -> None:
         values = values | {"seen_s": real_now() // NS_PER_S}

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from radiosync.config import Config
 from radiosync.drivers import memory_file as module
 from radiosync.drivers import output_search
-from radiosync.drivers.listener_driver import with_remembered_offset
+from radiosync.drivers.interfaces import Interface
+from radiosync.drivers.listener_driver import ListenerDriver, with_remembered_offset
 from radiosync.drivers.memory_file import FILE_NAME, MemoryFile, open_memory, state_folder
 from radiosync.listener.memory import KNOWN_SIGMA_MAX, WANDER, KnownRate
+from radiosync.units import LocalNs
 
 HOST, DEVICE = "den@10.0.0.1", "ALSA: Kitchen"
 SKEW = KnownRate(rate=31e-6, sigma=0.2e-6)
@@ -187,3 +190,42 @@ class TestOffset:
         config = replace(config, listener=replace(config.listener, offset_ms=5.0))
         search = output_search.begin_search("device")
         assert with_remembered_offset(config, memory, None, search, said.append).listener.offset_ms == 5.0
+
+
+def test_a_disk_that_takes_long_holds_up_nothing(path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = Event(), Event()
+    real = Path.replace
+
+    def slow(self: Path, target: Path) -> Path:
+        begun.set()
+        go_on.wait(10)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    memory = MemoryFile(path, said.append)
+    memory.note_host(HOST, SKEW)
+    memory.save_beside()
+    assert begun.wait(10)
+    assert not path.exists(), "it has not been waited for"
+    memory.note_device(DEVICE, SKEW)
+    memory.save_beside()  # the last one is not over: another time
+    go_on.set()
+    memory.save()
+    second = MemoryFile(path, said.append)
+    assert second.host_skew(HOST) is not None
+    assert second.device_rate(DEVICE) is not None
+    assert said == []
+
+
+def test_while_music_plays_it_is_saved_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = MemoryFile(None, print)
+    config = Config.load(None, {"listener.output": "null", "network.interface": "lo", "network.port": 33_990})
+    driver = ListenerDriver(config, Interface("127.0.0.1", "lo"), "listener", None, memory)
+    try:
+        saved: list[str] = []
+        monkeypatch.setattr(memory, "save_beside", lambda: saved.append("beside"))
+        monkeypatch.setattr(memory, "save", lambda: saved.append("waiting"))
+        driver._remember(LocalNs(driver._save_at))
+        assert saved == ["beside"]
+    finally:
+        driver.close()
