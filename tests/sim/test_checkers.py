@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from radiosync.listener.rate import SETTLED_NS
 from radiosync.sim.card import DacSettings
 from radiosync.sim.checkers import Checks
 from radiosync.sim.checkers.amplification import AmplificationChecker
@@ -273,3 +274,14 @@ def test_a_ratio_that_changes_too_fast_is_seen(card_party, what, ppm, complaint)
     complaints = card_party.complaints()
     assert len(complaints) == bool(complaint)
     assert all(complaint in each for each in complaints)
+
+
+@pytest.mark.parametrize(("sigma_ppm", "complaints"), [(1.0, 1), (25.0, 1), (40.0, 0)])
+def test_who_has_played_for_a_while_may_change_the_ratio_by_what_it_is_unsure_of(card_party, sigma_ppm, complaints):
+    node, checker = card_party.node, card_party.of(SteeringChecker)
+    playout = node.streams[0].playout
+    node.started_at -= SETTLED_NS
+    checker._seen[playout] = replace(checker._seen[playout], skew_sigma=sigma_ppm * 1e-6)
+    playout.correction += 100e-6
+    checker.look()
+    assert len(card_party.complaints()) == complaints

@@ -15,7 +15,8 @@ from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 
 STEP_MAX = 200e-6  # of the ratio from one look to the next: a third of a cent; nobody hears three
-STEP_MAX_SETTLED = 40e-6  # of who has played for a while
+STEP_MAX_SETTLED = 40e-6  # of who has played for a while ...
+STEP_SIGMAS = 3.0  # ... or so many of what it says the skew may be wrong by, where the network tells it little
 STEP_MAX_SLEWED = 1100e-6  # where two clocks are slewed by 500 ppm, which is followed as soon as it is known: two cents
 BLOCK_S = 0.02  # rendered at a time, and so looked at
 
@@ -28,6 +29,7 @@ class _Seen:
     frame: int
     correction: float
     steering: float
+    skew_sigma: float
 
 
 class SteeringChecker(Checker):
@@ -64,7 +66,7 @@ class SteeringChecker(Checker):
 
     def _slope(self, node: ListenerNode, playout: DevicePlayout) -> None:
         """Compare how fast the ratio has changed since the last look with what is promised."""
-        before, now = self._seen.get(playout), self._stands(playout)
+        before, now = self._seen.get(playout), self._stands(node, playout)
         if now is None:
             self._seen.pop(playout, None)
             return
@@ -76,14 +78,18 @@ class SteeringChecker(Checker):
         steered = abs(now.steering - before.steering)
         if steered > RELEASE_MAX_PER_S * (1 + DEVIATION_MAX) * (elapsed_s + BLOCK_S):
             self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
-        most = STEP_MAX_SETTLED if self.world.now - node.started_at > SETTLED_NS else STEP_MAX
+        most = STEP_MAX
+        if self.world.now - node.started_at > SETTLED_NS:
+            most = min(most, max(STEP_MAX_SETTLED, STEP_SIGMAS * before.skew_sigma))
         if self.unsettled_ever(name, *(host.machine.name for host in self.world.hosts)):
             most = STEP_MAX_SLEWED
         if (step := abs(now.correction - before.correction)) > most:
             self.complain(f"{name}: a step of {step * 1e6:.0f} ppm in the ratio")
 
     @staticmethod
-    def _stands(playout: DevicePlayout) -> _Seen | None:
+    def _stands(node: ListenerNode, playout: DevicePlayout) -> _Seen | None:
+        mapping = None if node.session.stream is None else node.session.stream.clock.mapping()
         if playout.cursor is None or not playout.begun:
             return None
-        return _Seen(playout.hard_resyncs, playout.cursor, playout.correction, playout.steering)
+        sigma = 0.0 if mapping is None else mapping.skew_sigma
+        return _Seen(playout.hard_resyncs, playout.cursor, playout.correction, playout.steering, sigma)
