@@ -161,6 +161,9 @@ LIMITS = {
     "repair.respond:ASKS_PENDING_MAX": "repair/test_respond.py::test_beyond_capacity_who_asks_most_gives_way",
     "wire.codec:SYMBOL_BYTES_MAX": "wire/test_limits.py::test_symbols_that_no_datagram_holds_are_refused",
     "wire.fields:FRAME_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
+    "repair.rounds:GATHER_NS_MAX": "repair/test_respond.py::test_the_more_time_is_left_the_longer_it_gathers",
+    "repair.rounds:RETRY_NS_MAX": "repair/test_request.py::test_it_asks_again_until_the_deadline_and_never_after",
+    "repair.rounds:ROUND_NS_MAX": "repair/test_request.py::test_it_waits_for_a_part_of_a_round_then_asks",
     "wire.limits:DATAGRAM_MAX": "wire/test_codec.py::test_the_largest_symbol_fits_a_datagram",
     "wire.limits:NACK_ENTRIES_MAX": (
         "wire/test_codec.py::test_nack_entries_that_ask_for_nothing_or_too_much_are_refused"

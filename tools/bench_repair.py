@@ -67,6 +67,8 @@ WAY_NS = NS_PER_MS // 2
 AUDIO = AudioFormat(16_000, 2, SampleFormat.S32)  # 128 kB/s as PCM: about what FLAC makes of a CD
 BURST, BURST_EVERY_NS = 8, 5 * NS_PER_S
 REPORT_NS = NS_PER_S
+MUSIC_NS = 40 * NS_PER_MS  # from one bunch of symbols to the next
+FAR = 1 << 62
 
 
 @dataclass
@@ -80,9 +82,13 @@ class Listener:
     cookie: int = 0
     symbols_lost: int = 0
     wake_at: int = 0
+    back_at: int = 0
+    nothing_of: set[int] = field(default_factory=set)
 
     def missing(self, seq: int, _tier: int = 0) -> int:
         """Return what chunk `seq` takes to be whole, as an `Assembly` does."""
+        if seq in self.nothing_of:
+            return WHOLE
         bitmap = self.lost.get(seq, 0)
         for _ in self.parity.get(seq, ()):
             bitmap &= ~(1 << (bitmap.bit_length() - 1)) if bitmap else 0
@@ -90,6 +96,7 @@ class Listener:
 
     def heal(self, seq: int, index: int, symbols: int) -> None:
         """Take a symbol of a chunk that lacks some."""
+        self.nothing_of.discard(seq)
         if index >= symbols:
             self.parity[seq].add(index)
         else:
@@ -113,8 +120,10 @@ class Bench:
         self.cpu_ns = 0
         self.due: dict[int, int] = {}
         self.symbols: dict[int, int] = {}
-        self.lacking = self.given = self.burst_left = self.bursts_sent = self.sent_ahead = 0
+        self.looked = self.missed = self.lacking = self.given = self.burst_left = self.bursts_sent = self.sent_ahead = 0
         self.burst_at = START + 20 * NS_PER_S
+        self.out_at = START + 20 * NS_PER_S if options.outage else FAR
+        back_at = self.out_at + round(options.outage * NS_PER_S)
         config = Config.load(None, {"radio_sync.buffer_duration": buffer_s, "radio_sync.adaptive_quality": False})
         self.host = HostSession(
             config, AUDIO, rng=Random(seed), now=HostNs(START), control_port=1, clock_port=2, name="bench"
@@ -125,6 +134,10 @@ class Bench:
         for number, each in enumerate(self.listeners):
             each.requests = RequestScheduler(Random(seed * 10_000 + number), each.missing)
             each.requests.rtt_ns = 2 * WAY_NS
+            each.back_at = back_at + round(options.stagger * NS_PER_S * self.random.random())
+            if options.outage:  # the music that goes on tells it what it has missed
+                heard_at = each.back_at + round(MUSIC_NS * self.random.random())
+                self._at(heard_at + REORDER_GUARD_NS, lambda each=each: self._look_back(each))
             ask = encode(Solicit(session=0, nonce=number + 1))
             self._at(START + 1, lambda a=each.address, d=ask: self._to_host(d, a))
             begin_at = START + NS_PER_MS + round(REPORT_NS * self.random.random())
@@ -133,8 +146,8 @@ class Bench:
     def _at(self, at: int, what: Any) -> None:
         heappush(self.events, (at, next(self.numbers), what))
 
-    def _is_lost(self) -> bool:
-        return bool(self.random.random() < self.loss)
+    def _is_lost(self, each: Listener) -> bool:
+        return self.out_at <= self.now < each.back_at or bool(self.random.random() < self.loss)
 
     # --- the host ----------------------------------------------------------------------------------------------------
 
@@ -171,11 +184,11 @@ class Bench:
             return
         seq, symbols = message.chunk.seq, message.chunk.symbols
         if to is not None:
-            if not self._is_lost() and seq in self.by_address[to].lost:
+            if seq in self.by_address[to].lost and not self._is_lost(self.by_address[to]):
                 self._at(self.now + WAY_NS, lambda: self._arrive(self.by_address[to], seq, message.index, symbols))
         elif message.repair:
             for each in self.listeners:
-                if seq in each.lost and not self._is_lost():
+                if seq in each.lost and not self._is_lost(each):
                     self._at(self.now + WAY_NS, lambda each=each: self._arrive(each, seq, message.index, symbols))
         else:
             self._source(message, symbols)
@@ -192,10 +205,14 @@ class Bench:
         if self.burst_left:
             self.burst_left -= 1
             losers = range(len(self.listeners))
-        for number in losers:
+        out = [i for i, each in enumerate(self.listeners) if self.out_at <= self.now < each.back_at]
+        self.missed += bool(out)
+        for number in sorted({*losers, *out}):
             each = self.listeners[number]
             each.lost[seq] = each.lost.get(seq, 0) | 1 << message.index
             each.symbols_lost += 1
+            if each.lost[seq] == (1 << symbols) - 1:
+                each.nothing_of.add(seq)
         if message.index == symbols - 1:
             self._send_ahead(seq, symbols)
         if message.index == 0 and seq > 0:
@@ -206,7 +223,7 @@ class Bench:
         self.sent_ahead += self.ahead
         for number in range(self.ahead):
             for each in self.listeners:
-                if seq in each.lost and not self._is_lost():
+                if seq in each.lost and not self._is_lost(each):
                     each.heal(seq, symbols + PARITY_MAX - 1 - number, symbols)
 
     # --- the listeners -----------------------------------------------------------------------------------------------
@@ -226,17 +243,27 @@ class Bench:
         self._at(self.now + REPORT_NS, lambda: self._report(each))
 
     def _look(self, seq: int) -> None:
+        self.looked = seq
         for each in self.listeners:
-            if seq in each.lost:
-                each.requests.symbols_per_chunk = self.symbols[seq]
-                each.requests.want(seq, LocalNs(self.due[seq]), LocalNs(self.now))
-                self._plan(each)
+            if seq in each.lost and not self.out_at <= self.now < each.back_at:
+                self._want(each, seq)
         self._at(self.due[seq], lambda: self._judge(seq))
+
+    def _look_back(self, each: Listener) -> None:
+        for seq in sorted(each.lost):
+            if seq <= self.looked:
+                self._want(each, seq)
+
+    def _want(self, each: Listener, seq: int) -> None:
+        each.requests.symbols_per_chunk = self.symbols[seq]
+        each.requests.want(seq, LocalNs(self.due[seq]), LocalNs(self.now))
+        self._plan(each)
 
     def _judge(self, seq: int) -> None:
         for each in self.listeners:
             self.lacking += each.lost.pop(seq, 0) != 0
             each.parity.pop(seq, None)
+            each.nothing_of.discard(seq)
 
     def _plan(self, each: Listener) -> None:
         wake_at = each.requests.next_timeout()
@@ -247,9 +274,8 @@ class Bench:
     def _ask(self, each: Listener) -> None:
         entries = each.requests.ask(LocalNs(self.now))
         if entries:
-            assert all(entry.bitmap != WHOLE for entry in entries)
             data = encode(Nack(session=self.host.session, cookie=each.cookie, listener_id=1, entries=entries))
-            if not self._is_lost():
+            if not self._is_lost(each):
                 self._at(self.now + WAY_NS, lambda: self._to_host(data, each.address))
         each.wake_at = self.now
         self._plan(each)
@@ -257,6 +283,7 @@ class Bench:
     def _arrive(self, each: Listener, seq: int, index: int, symbols: int) -> None:
         if seq in each.lost:
             each.heal(seq, index, symbols)
+            each.requests.heard(seq, LocalNs(self.now))
 
     # --- all of it ---------------------------------------------------------------------------------------------------
 
@@ -287,6 +314,7 @@ class Bench:
             "NACKs": nacks,
             "NACKs/s": nacks / seconds,
             "per burst": nacks / self.bursts_sent if self.bursts_sent else 0.0,
+            "per missed": (sent.repairs_unicast + sent.repairs_multicast) / self.missed if self.missed else 0.0,
             "lacking": self.lacking + sum(each.requests.given_up for each in self.listeners),
             "host %": self.cpu_ns / (self.now - START) * 100,
             "took s": time.perf_counter() - begun,
@@ -326,6 +354,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--buffer", type=float, default=45.0, help="in seconds")
     parser.add_argument("--bursts", action="store_true")
+    parser.add_argument("--outage", type=float, default=0.0, help="in seconds, of all listeners")
+    parser.add_argument("--stagger", type=float, default=0.0, help="in seconds: so long they take to come back")
     parser.add_argument("--ahead", type=int, default=0, help="parity symbols to send with every chunk, unasked")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--plot", help="a PNG file for --growth")

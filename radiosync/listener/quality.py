@@ -53,7 +53,7 @@ class Supply:
     """How a stream stands."""
 
     lacking: bool
-    """Whether anything that was sent is missing."""
+    """Whether anything that was asked for is missing."""
     ahead_ns: int
     """The music from the play position to the first hole; looked for up to `LOW_NS`."""
     buffer_ns: int

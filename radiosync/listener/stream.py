@@ -147,7 +147,9 @@ class Stream:
         self.counters.note(seq, added, repair=audio.repair, backfill=seq < self._first_live_seq)
         if added is Added.COMPLETED:
             self.requests.forget(seq)
-        if not audio.repair and audio.chunk.tier == self.quality.tier:
+        if audio.repair:
+            self.requests.heard(seq, now)
+        elif audio.chunk.tier == self.quality.tier:
             self._losses.sent_before(seq, now)
 
     def receive_clock(self, data: bytes, received_at: LocalNs) -> None:
@@ -278,8 +280,7 @@ class Stream:
 
     def buffered_ns(self, now: LocalNs) -> int:
         """Return how much complete audio lies ahead of the play position."""
-        frames = self.buffer.complete_frames(self._position(now))
-        return ns_from_frames(frames, self.format.rate)
+        return ns_from_frames(self.buffer.complete_frames(self._position(now)), self.format.rate)
 
     def playing_calmly(self, enough_ns: int) -> bool:
         """Say whether playing is on, the next `enough_ns` of music are here and no burst of clock questions is on."""
@@ -327,7 +328,7 @@ class Stream:
         position, rate = self._position(now), self.format.rate
         until = self.buffer.contiguous_until(position, MediaFrame(position + frames_from_ns(LOW_NS, rate)))
         supply = Supply(
-            lacking=len(self.requests) > 0,
+            lacking=self.requests.unanswered,
             ahead_ns=ns_from_frames(until - position, rate),
             buffer_ns=self.buffer_ns,
             concealed=0 if self.playout is None else self.playout.concealed_frames,
@@ -338,8 +339,7 @@ class Stream:
             self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
 
     def _want(self, seq: int, now: LocalNs, *, eager: bool = False) -> None:
-        deadline_at = self._deadline_at(seq, now)
-        if deadline_at is not None:
+        if (deadline_at := self._deadline_at(seq, now)) is not None:
             self.requests.want(seq, deadline_at, now, eager=eager)
 
     def _position(self, now: LocalNs) -> MediaFrame:

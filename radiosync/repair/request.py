@@ -1,11 +1,12 @@
 """The listener's half of repair: when to ask for what is missing.
 
-The horizon is long (45 s by default), so asking is scheduling, not emergency.  Three rules, after NORM (RFC 5740
+The horizon is long (45 s by default), so asking is scheduling, not emergency.  The rules, after NORM (RFC 5740
 section 5, RFC 5401 section 5) and Aeron:
 
 - Ask for a chunk only once it should have arrived; wait a random part of a back-off first, drawn from the truncated
-  exponential distribution: of many listeners that lost the same datagram, few ask early, and the host's multicast
-  answer silences the rest.  The back-off is as long as the time left until play-at allows.
+  exponential distribution: of many listeners that lost something of the same chunk, few ask early, and the host's
+  multicast answer silences the rest.  The back-off is as long as the time left until play-at allows (`rounds.py`).
+- Whoever hears an answer to somebody waits for the rest of it.
 - Ask again, a round later, for as long as an answer can still come in time, and never after that.
 - One datagram per tick, the earliest deadline first, bounded in size and in what it asks for at once.
 """
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
+from radiosync.repair.rounds import GATHER_URGENT_NS, gather_ns, hold_off_ns, round_ns
+from radiosync.units import NS_PER_MS, LocalNs
 from radiosync.wire.codec import DATAGRAM_MAX, NACK_ENTRIES_MAX, NACK_OVERHEAD, NACK_RUN_MAX, nack_entry_bytes
 from radiosync.wire.messages import NackEntry
 
 TICK_NS = 25 * NS_PER_MS  # at most 40 NACKs a second from one listener, whatever happens
+ANSWERED_NS = 100 * NS_PER_MS  # the host sends 16 symbols at once, and more after a moment
 GROUP_SIZE = 10  # the NORM estimate of how many may have lost the same; wrong by 10 costs one NACK more
 ANSWER_MIN_NS = 5 * NS_PER_MS  # beyond the round trip: the host's aggregation and a loop's lateness
 SYMBOLS_ASKED_MAX = 600  # at once: a second of backfill; what is asked later has later deadlines
@@ -32,6 +35,7 @@ WHOLE = -1  # the bitmap of a chunk of which nothing has arrived
 class _Want:
     deadline_at: LocalNs
     ask_at: LocalNs
+    asked: bool = False
 
 
 def truncated_exponential(rng: Random, longest_ns: int, group_size: int = GROUP_SIZE) -> int:
@@ -84,7 +88,7 @@ class RequestScheduler:
         if len(self._wants) >= WANTS_MAX:
             self.overflows += 1
             return
-        wait = 0 if eager else truncated_exponential(self._rng, self._round_ns(deadline_at - now))
+        wait = 0 if eager else truncated_exponential(self._rng, round_ns(deadline_at - now, self.rtt_ns))
         self._wants[seq] = _Want(deadline_at, LocalNs(now + wait))
 
     def reschedule(self, deadline: Callable[[int], LocalNs | None], now: LocalNs) -> None:
@@ -95,7 +99,14 @@ class RequestScheduler:
                 del self._wants[seq]
                 continue
             want.deadline_at = deadline_at
-            want.ask_at = min(want.ask_at, LocalNs(now + self._round_ns(want.deadline_at - now)))
+            want.ask_at = min(want.ask_at, LocalNs(now + round_ns(want.deadline_at - now, self.rtt_ns)))
+
+    def heard(self, seq: int, now: LocalNs) -> None:
+        """Note that a symbol of chunk `seq` has come in answer to somebody: others are probably on their way."""
+        want = self._wants.get(seq)
+        if want is not None:
+            slack_ns = want.deadline_at - now
+            want.ask_at = max(want.ask_at, LocalNs(now + min(ANSWERED_NS, round_ns(slack_ns, self.rtt_ns))))
 
     def forget(self, seq: int) -> None:
         """Stop asking for chunk `seq`: it is complete, or played."""
@@ -104,6 +115,11 @@ class RequestScheduler:
     def clear(self) -> None:
         """Stop asking for anything."""
         self._wants.clear()
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether anything that was asked for has not come."""
+        return any(want.asked for want in self._wants.values())
 
     def next_timeout(self) -> LocalNs | None:
         """Return when `ask` is due, or None while nothing is missing."""
@@ -142,24 +158,16 @@ class RequestScheduler:
                 entries.append(entry)
             room -= size
             symbols += count
+            want.asked = True
             want.ask_at = LocalNs(now + self._retry_ns(want.deadline_at - now))
         self.nacks += bool(entries)
         return tuple(entries)
 
-    def _round_ns(self, slack_ns: int) -> int:
-        """Return the length of a round: long while there is time, and room for three round trips."""
-        if slack_ns > 5 * NS_PER_S:
-            round_ns = 500 * NS_PER_MS
-        elif slack_ns > NS_PER_S:
-            round_ns = 150 * NS_PER_MS
-        else:
-            round_ns = 50 * NS_PER_MS
-        # With little time left a shorter wait costs a duplicate, a longer one the chunk.
-        return min(max(round_ns, 3 * self.rtt_ns), max(slack_ns // 3, TICK_NS))
-
     def _retry_ns(self, slack_ns: int) -> int:
-        round_ns = self._round_ns(slack_ns)
-        return self.rtt_ns + round_ns // 2 + self._rng.randrange(round_ns)
+        """Return when to ask again: not before an answer could have come, nor while the host would not heed it."""
+        longest_ns = round_ns(slack_ns, self.rtt_ns, again=True)
+        host_ns = 0 if slack_ns < GATHER_URGENT_NS else gather_ns(slack_ns) + hold_off_ns(slack_ns)
+        return self.rtt_ns + host_ns + longest_ns // 2 + self._rng.randrange(longest_ns)
 
 
 def _extended(last: NackEntry, seq: int) -> NackEntry | None:

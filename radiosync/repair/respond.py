@@ -1,9 +1,9 @@
 """The host's half of repair: which symbols to send again, to whom, and when.
 
-- Requests for a chunk are gathered for a short window.  What one listener lacks goes to it alone (a unicast frame is
-  also acknowledged on Wi-Fi, RFC 9119).  When several lack something of a chunk the answer is multicast: the symbols
-  themselves where all lack the same, and otherwise parity, as many symbols as the one needs that lacks most.  Each of
-  them heals one loss, whichever it is, of every listener (Nonnenmacher, Biersack and Towsley, SIGCOMM 1997).
+- Requests for a chunk are gathered for a window (`rounds.py`).  What one listener lacks goes to it alone (a unicast
+  frame is also acknowledged on Wi-Fi, RFC 9119).  When several lack something of a chunk the answer is multicast: the
+  symbols themselves where all lack the same, and otherwise parity, as many symbols as the one needs that lacks most.
+  Each of them heals one loss, whichever it is, of every listener (Nonnenmacher, Biersack and Towsley, SIGCOMM 1997).
 - Whom multicast does not reach is always answered alone, and is none of the several.
 - Who asks a little after another did is taken for one of several, because more are probably waiting to ask.  Parity is
   never wasted by sending too little at first: what is sent later adds to it.
@@ -20,20 +20,14 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from radiosync.repair.budget import TokenBucket
+from radiosync.repair.rounds import CROWD_NS, gather_ns, hold_off_ns
 from radiosync.repair.turns import Turns
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire.limits import PARITY_MAX
 
 Address = tuple[str, int]
 
-GATHER_NS = 20 * NS_PER_MS  # the aggregation window; half a NACK tick
-GATHER_URGENT_NS = 500 * NS_PER_MS  # with less time than this to play-at, nothing is gathered
-CROWD_NS = (
-    4 * NS_PER_S
-)  # longer than a listener's longest back-off: who lost something of the chunk as well asks within
 SOON_NS = 5 * NS_PER_S  # what is due so soon goes by its play-at alone: in less, several rounds of asking don't fit
-HOLD_OFF_NS = 60 * NS_PER_MS  # longer than a LAN's round trip and a loop's lateness; asking again takes longer
-HOLD_OFF_URGENT_NS = 20 * NS_PER_MS  # less than one listener's NACKs are apart: with little time left none is ignored
 ASKS_PENDING_MAX = 16_384  # of a listener for a chunk, 200 bytes each: a thousand listeners that return from an outage
 IDLE_NS = 5 * NS_PER_MS  # between two looks at a queue whose budget is used up: a look costs up to 1 ms
 BUCKETS_MAX = 4096  # addresses with a budget of their own; the oldest is forgotten and begins anew, within the total
@@ -84,11 +78,10 @@ class _ChunkRepairs:
 
     def not_on_its_way(self, bitmap: int, by: Address, now: HostNs, *, reached: bool) -> int:
         """Return what of `bitmap` `by`, whom multicast reaches or not, was not sent within the hold-off."""
-        parity, urgent = 0, self.deadline_at - now < GATHER_URGENT_NS
-        hold_off_ns = HOLD_OFF_URGENT_NS if urgent else HOLD_OFF_NS
+        parity, hold_ns = 0, hold_off_ns(self.deadline_at - now)
         for to in (None, by) if reached else (by,):
             for (is_parity, index), sent_at in self.sent.get(to, {}).items():
-                if now - sent_at < hold_off_ns:
+                if now - sent_at < hold_ns:
                     parity += is_parity
                     bitmap &= -1 if is_parity else ~(1 << index)
         for _ in range(min(parity, bitmap.bit_count())):
@@ -174,7 +167,7 @@ class RepairQueue:
                 if not self._make_room(by):
                     return
             if not lane.asks:
-                lane.ready_at, lane.gathered = HostNs(now + _gather_ns(deadline_at - now)), False
+                lane.ready_at, lane.gathered = HostNs(now + gather_ns(deadline_at - now)), False
                 heappush(self._gathering, (lane.ready_at, seq, backfill))
             if lane.gathered:
                 (self._backfill if backfill else self._lost).add(by, seq)
@@ -183,6 +176,12 @@ class RepairQueue:
         lane.asks[by] = lacking
         if not backfill and by not in self._unreached:
             chunk.note_lost(lacking, by, now)
+            soon = HostNs(now + gather_ns(deadline_at - now, crowd=True))
+            # The sooner it is answered, the fewer ask, and what is too little is added to.
+            if now < chunk.crowd_until and soon < lane.ready_at:
+                lane.ready_at = soon
+                heappush(self._gathering, (soon, seq, False))
+                self._next_at = min(self._next_at, soon)
 
     def take(self, now: HostNs) -> Repair | None:
         """Return the next symbol that may be sent now, of whoever's turn it is, and count it as sent."""
@@ -323,11 +322,6 @@ class RepairQueue:
                 del self._each[next(iter(self._each))]
             bucket = self._each[address] = TokenBucket(self._rate_each_per_s, BURST, now)
         return bucket
-
-
-def _gather_ns(slack_ns: int) -> int:
-    """Return how long to gather requests for a chunk that is due in `slack_ns`."""
-    return 0 if slack_ns < GATHER_URGENT_NS else GATHER_NS
 
 
 def _first(bitmap: int) -> int:

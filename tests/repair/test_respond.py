@@ -8,17 +8,13 @@ from radiosync.repair import respond as module
 from radiosync.repair.request import TICK_NS
 from radiosync.repair.respond import (
     BURST,
-    CROWD_NS,
-    GATHER_NS,
-    GATHER_URGENT_NS,
-    HOLD_OFF_NS,
-    HOLD_OFF_URGENT_NS,
     IDLE_NS,
     SOON_NS,
     UNREACHED_PER_S_MAX,
     Repair,
     RepairQueue,
 )
+from radiosync.repair.rounds import CROWD_NS, GATHER_URGENT_NS, HOLD_OFF_NS, HOLD_OFF_URGENT_NS, gather_ns
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.limits import PARITY_MAX
 
@@ -26,6 +22,7 @@ START = 1_795_000_000 * NS_PER_S
 FAR = START + 40 * NS_PER_S
 ANNA, BERT, CARL = (("10.0.0.1", 5000), ("10.0.0.2", 5000), ("10.0.0.1", 5001))
 PLENTY = 100_000
+GATHER_NS = gather_ns(FAR - START)
 
 
 @pytest.fixture
@@ -156,6 +153,30 @@ def test_joiners_do_not_make_a_crowd_of_each_other(queue):
     assert sent == [Repair(seq=8, index=0, to=None), Repair(seq=8, index=1, to=None)]
 
 
+def test_the_more_time_is_left_the_longer_it_gathers(queue):
+    for slack_s, gathered_ms in ((1, 20), (10, 100), (30, 300), (100, 400)):
+        queue.ask(slack_s, 1, START + slack_s * NS_PER_S, ANNA, START)
+        assert take_all(queue, START + gathered_ms * NS_PER_MS - 1) == []
+        assert len(take_all(queue, START + gathered_ms * NS_PER_MS)) == 1
+
+
+def test_who_comes_back_from_an_outage_a_little_later_is_served_by_the_same_answer(queue):
+    everything = (1 << 60) - 1
+    for moment_ms, listener in ((0, ANNA), (150, BERT), (390, CARL)):
+        for seq in range(10):
+            queue.ask(seq, everything, FAR, listener, START + moment_ms * NS_PER_MS)
+    sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]
+    assert len(sent) == 600
+    assert {repair.to for repair in sent} == {None}
+
+
+def test_a_crowd_is_answered_soon(queue):
+    """Who hears it in time does not ask."""
+    queue.ask(7, 0b01, FAR, ANNA, START)
+    queue.ask(7, 0b10, FAR, BERT, START + NS_PER_MS)
+    assert [at for at, _ in drive(queue, START, START + NS_PER_S)] == [START + 21 * NS_PER_MS]
+
+
 def test_parity_that_is_on_its_way_counts_for_whoever_asks(queue):
     queue.ask(7, 0b01, FAR, ANNA, START)
     queue.ask(7, 0b10, FAR, BERT, START)
@@ -269,8 +290,8 @@ def test_one_listener_gets_its_rate():
     queue = RepairQueue(100, PLENTY, START)
     for seq in range(10):
         queue.ask(seq, (1 << 60) - 1, FAR, ANNA, START)
-    log = drive(queue, START, START + 3 * NS_PER_S)
-    assert 300 <= len(log) <= 300 + BURST + 1
+    log = drive(queue, START, START + GATHER_NS + 3 * NS_PER_S)
+    assert 300 <= len(log) <= 300 + BURST + 100 * GATHER_NS // NS_PER_S + 1
     assert max(sum(1 for at, _ in log if at == now) for now, _ in log) <= BURST
 
 
@@ -279,8 +300,8 @@ def test_all_together_get_theirs_and_nobody_starves():
     for seq in range(10):
         for listener, address in enumerate((ANNA, BERT, CARL)):
             queue.ask(3 * seq + listener, ((1 << 20) - 1) << 20, FAR, address, START)
-    log = drive(queue, START, START + 3 * NS_PER_S)
-    assert 300 <= len(log) <= 300 + BURST + 1
+    log = drive(queue, START, START + GATHER_NS + 3 * NS_PER_S)
+    assert 300 <= len(log) <= 300 + BURST + 100 * GATHER_NS // NS_PER_S + 1
     assert max(sum(1 for at, _ in log if at == now) for now, _ in log) <= BURST
 
 
@@ -299,7 +320,7 @@ def test_what_several_wait_for_is_drawn_from_the_budget_of_whose_turn_it_is():
     for seq in range(20):
         for address in (ANNA, BERT):
             queue.ask(seq, (1 << 60) - 1, FAR, address, START)
-    log = drive(queue, START, START + 2 * NS_PER_S)
+    log = drive(queue, START, START + GATHER_NS + 2 * NS_PER_S)
     assert all(repair.to is None for _, repair in log)
     assert 200 <= len(log) <= 200 + 2 * BURST + 2
 
@@ -311,15 +332,16 @@ MORE = [(f"10.0.0.{i}", 5000) for i in range(10, 14)]
 def served_beside(greedy, modest, *, backfill=False):
     """Return how long it takes until each of `modest` has 40 symbols while each of `greedy` asks for all, for ever."""
     queue, now, lacking = RepairQueue(800, 800, START), START, {by: set(range(40)) for by in modest}
+    due_at = {seq: START + (3 if seq == 6 else 40) * NS_PER_S for seq in range(8)}
     done = {}
     for _ in range(400):
         for by in greedy:
             for seq in range(8):
-                queue.ask(seq, (1 << 40) - 1, FAR, by, now)
+                queue.ask(seq, (1 << 40) - 1, due_at[seq], by, now)
         if now >= START + NS_PER_S:
             for by, still in lacking.items():
                 if still:
-                    queue.ask(6, sum(1 << i for i in still), START + 3 * NS_PER_S, by, now, backfill=backfill)
+                    queue.ask(6, sum(1 << i for i in still), due_at[6], by, now, backfill=backfill)
         for _, repair in drive(queue, now, now + 25 * NS_PER_MS):
             for by, still in lacking.items():
                 if repair.seq == 6 and repair.to in (None, by):
@@ -359,13 +381,13 @@ def test_who_is_not_reached_has_another_budget():
         for seq in range(40):
             queue.ask(seq, (1 << 190) - 1, FAR, ("10.0.0.9", port), START)
     queue.ask(99, (1 << 150) - 1, FAR, ANNA, START)
-    log = drive(queue, START, START + NS_PER_S)
+    log = drive(queue, START, START + GATHER_NS + NS_PER_S)
     others = [repair for _, repair in log if repair.to != ANNA]
     assert all(repair.to is not None for repair in others)
     assert UNREACHED_PER_S_MAX * 0.98 <= len(others) <= UNREACHED_PER_S_MAX + BURST + 1
     assert 100 <= len(log) - len(others) <= 100 + BURST + 1
     queue.set_rates(PLENTY, 0)
-    assert drive(queue, START + NS_PER_S, START + 2 * NS_PER_S) == []
+    assert drive(queue, START + GATHER_NS + NS_PER_S, START + GATHER_NS + 2 * NS_PER_S) == []
 
 
 def test_budgets_follow_the_stream():

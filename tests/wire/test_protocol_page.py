@@ -15,7 +15,7 @@ from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.config import HostConfig, NetworkConfig
 from radiosync.host import announcer, coordinator, copies, listeners
 from radiosync.listener import reach
-from radiosync.repair import parity, request, respond
+from radiosync.repair import parity, request, rounds
 from radiosync.timeline import RECORDS_MAX, PlayState
 from radiosync.wire import announce_codec, codec, fields, limits, listener_codec, messages
 from radiosync.wire.messages import ByeReason, Kind, ListenerState, SyncPhase
@@ -220,10 +220,13 @@ def test_the_page_names_no_port_or_time_that_the_code_denies():
     for text in (
         f"per {request.TICK_NS // 10**6} ms",
         f"{request.SYMBOLS_ASKED_MAX} symbols",
-        f"gathers questions for {respond.GATHER_NS // 10**6} ms",
-        f"less than {respond.GATHER_URGENT_NS / 10**9:g} s left",
-        f"within {respond.CROWD_NS // 10**9} s, it multicasts",
-        f"within {respond.HOLD_OFF_NS // 10**6} ms",
+        f"tenth of the time left to the chunk's end, at least {rounds.ROUND_NS_MIN // 10**6} ms",
+        f"at most {rounds.ROUND_NS_MAX // 10**9} s",
+        f"a hundredth of the time left, at least {rounds.GATHER_NS // 10**6} ms and at most",
+        f"at most {rounds.GATHER_NS_MAX / 10**9:g} s (none with",
+        f"less than {rounds.GATHER_URGENT_NS / 10**9:g} s left). What one listener has",
+        f"within {rounds.CROWD_NS // 10**9} s, it multicasts",
+        f"within {rounds.HOLD_OFF_NS // 10**6} ms ({rounds.HOLD_OFF_URGENT_NS // 10**6} ms",
         f"silent for {listeners.SILENCE_NS // 10**9} s",
         f"latest {RECORDS_MAX}:",
         f"every {coordinator.REPEAT_NS / 10**9:g} s while a start is prepared",
