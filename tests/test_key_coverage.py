@@ -161,6 +161,8 @@ LIMITS = {
     "repair.respond:ASKS_PENDING_MAX": "repair/test_respond.py::test_beyond_capacity_who_asks_most_gives_way",
     "wire.codec:SYMBOL_BYTES_MAX": "wire/test_limits.py::test_symbols_that_no_datagram_holds_are_refused",
     "wire.fields:FRAME_MAX": "wire/test_codec.py::test_values_out_of_range_are_refused",
+    "repair.crowd:SCATTERED_MAX": ("repair/test_crowd.py::test_two_who_come_back_from_an_outage_are_not_the_only_ones"),
+    "repair.crowd:SEEN_MAX": "repair/test_crowd.py::test_a_flood_of_addresses_takes_no_more_room",
     "repair.rounds:GATHER_NS_MAX": "repair/test_respond.py::test_the_more_time_is_left_the_longer_it_gathers",
     "repair.rounds:RETRY_NS_MAX": "repair/test_request.py::test_it_asks_again_until_the_deadline_and_never_after",
     "repair.rounds:ROUND_NS_MAX": "repair/test_request.py::test_it_waits_for_a_part_of_a_round_then_asks",

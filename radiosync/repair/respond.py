@@ -5,8 +5,9 @@
   symbols themselves where all lack the same, and otherwise parity, as many symbols as the one needs that lacks most.
   Each of them heals one loss, whichever it is, of every listener (Nonnenmacher, Biersack and Towsley, SIGCOMM 1997).
 - Whom multicast does not reach is always answered alone, and is none of the several.
-- Who asks a little after another did is taken for one of several, because more are probably waiting to ask.  Parity is
-  never wasted by sending too little at first: what is sent later adds to it.
+- Who asks a little after another did is taken for one of several, because more are probably waiting to ask; and so is
+  the first where that is to be expected (`crowd.py`).  Parity is never wasted by sending too little at first: what is
+  sent later adds to it.
 - A repeat within the hold-off is ignored: the answer is probably on its way (Aeron's linger).
 - Listeners are served by turns (`turns.py`), each its earliest play-at first, and nothing that can't arrive in time.
   But what was lost goes before backfill, which is what was sent before its listener came, unless the backfill is due
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from radiosync.repair.budget import TokenBucket
+from radiosync.repair.crowd import SCATTERED_MAX, CrowdWatch
 from radiosync.repair.rounds import CROWD_NS, gather_ns, hold_off_ns
 from radiosync.repair.turns import Turns
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
@@ -64,9 +66,16 @@ class _ChunkRepairs:
     """Who has lost something and asked last, and when."""
     crowd_until: HostNs = _NEVER
     """Until when more listeners than one are taken to have lost something."""
+    scattered: bool = False
+    """Whether they are taken to have lost different symbols, whatever is known."""
     parity_sent: int = 0
     sent: dict[Address | None, dict[tuple[bool, int], HostNs]] = field(default_factory=dict)
     """To whom which symbol, parity or not, was sent last when."""
+
+    @property
+    def lost_apart(self) -> bool:
+        """Whether some have lost other symbols than others."""
+        return self.scattered or self.any_lost.bit_count() > self.most_lost
 
     def note_lost(self, bitmap: int, by: Address, now: HostNs) -> None:
         """Note who has lost what."""
@@ -75,6 +84,11 @@ class _ChunkRepairs:
         self.asker, self.asked_at = by, now
         self.any_lost |= bitmap
         self.most_lost = max(self.most_lost, bitmap.bit_count())
+
+    def expect_others(self, now: HostNs, *, scattered: bool) -> None:
+        """Take it that others have lost something as well: where losses are `scattered`, other symbols."""
+        self.crowd_until = HostNs(now + CROWD_NS)
+        self.scattered |= scattered
 
     def not_on_its_way(self, bitmap: int, by: Address, now: HostNs, *, reached: bool) -> int:
         """Return what of `bitmap` `by`, whom multicast reaches or not, was not sent within the hold-off."""
@@ -124,6 +138,7 @@ class RepairQueue:
         self._unreached: set[Address] = set()
         self._next_at = HostNs(0)
         self._looked_at = _NEVER
+        self._crowd = CrowdWatch(now)
         self.repeats_ignored = 0
         self.overflows = 0
 
@@ -176,9 +191,13 @@ class RepairQueue:
         lane.asks[by] = lacking
         if not backfill and by not in self._unreached:
             chunk.note_lost(lacking, by, now)
+            symbols = lacking.bit_count()
+            if self._crowd.note(seq, symbols, by, now):
+                chunk.expect_others(now, scattered=symbols <= SCATTERED_MAX)
             soon = HostNs(now + gather_ns(deadline_at - now, crowd=True))
-            # The sooner it is answered, the fewer ask, and what is too little is added to.
-            if now < chunk.crowd_until and soon < lane.ready_at:
+            # The sooner it is answered, the fewer ask, and what is too little is added to.  After an outage, from which
+            # listeners may come back one by one, all of it would be sent again.
+            if now < chunk.crowd_until and symbols <= SCATTERED_MAX and soon < lane.ready_at:
                 lane.ready_at = soon
                 heappush(self._gathering, (soon, seq, False))
                 self._next_at = min(self._next_at, soon)
@@ -234,7 +253,7 @@ class RepairQueue:
         elif self._reached(lane) == 1 and (lane is chunk.backfill or now >= chunk.crowd_until):
             if sum(self._reached(each, index) for each in (chunk.lost, chunk.backfill)) == 1:
                 to = by
-        elif lane is chunk.lost and chunk.any_lost.bit_count() > chunk.most_lost <= PARITY_MAX:
+        elif lane is chunk.lost and chunk.lost_apart and chunk.most_lost <= PARITY_MAX:
             index, parity = chunk.parity_sent % PARITY_MAX, True
             chunk.parity_sent += 1
         if to is None:

@@ -177,6 +177,31 @@ def test_a_crowd_is_answered_soon(queue):
     assert [at for at, _ in drive(queue, START, START + NS_PER_S)] == [START + 21 * NS_PER_MS]
 
 
+def test_where_losses_are_scattered_the_first_who_asks_is_answered_with_parity_for_all(queue):
+    """Another each time; the rest, healed by the same answer, never ask."""
+    answers = []
+    for seq in range(20):
+        now = START + seq * NS_PER_S // 2
+        queue.ask(seq, 0b101 << seq, now + 40 * NS_PER_S, (f"10.0.0.{seq}", 5000), now)
+        answers.append([repair for _, repair in drive(queue, now, now + NS_PER_S // 2)])
+    assert [len(answer) for answer in answers] == [2] * 20
+    assert {repair.to is None for repair in answers[0]} == {False}, "nothing was known yet"
+    assert answers[-1] == [Repair(seq=19, index=index, parity=True, to=None) for index in (0, 1)]
+    now = START + 10 * NS_PER_S
+    queue.ask(20, (1 << 59) - 1, now + 40 * NS_PER_S, ANNA, now)
+    sent = [repair for _, repair in drive(queue, now, now + NS_PER_S)]
+    assert not any(repair.parity or repair.to is None for repair in sent), "an outage of its own, as far as is known"
+
+
+def test_of_several_that_come_back_from_an_outage_only_the_first_is_answered_alone(queue):
+    everything = (1 << 60) - 1
+    for seq in range(3):
+        queue.ask(seq, everything, FAR, (f"10.0.0.{seq}", 5000), START + seq * NS_PER_S)
+        sent = [repair for _, repair in drive(queue, START + seq * NS_PER_S, START + (seq + 1) * NS_PER_S)]
+        assert {repair.to is None for repair in sent} == {seq > 0}
+        assert not any(repair.parity for repair in sent)
+
+
 def test_parity_that_is_on_its_way_counts_for_whoever_asks(queue):
     queue.ask(7, 0b01, FAR, ANNA, START)
     queue.ask(7, 0b10, FAR, BERT, START)
