@@ -81,6 +81,24 @@ def test_a_copy_that_loses_is_repaired(make_scenario, seed):
     assert not result.violations
 
 
+def test_who_is_served_a_copy_writes_the_source_while_the_others_are_healed_by_parity(make_scenario):
+    loss = LinkSettings(loss=0.05)
+    listeners = (
+        Listeners(name="near", count=5, up=loss, down=loss),
+        Listeners(name="far", up=loss, down=replace(CUT_OFF, loss=0.05)),
+    )
+    config = NAMED | {"network.datagram_max": 548}  # more symbols in a chunk
+    result = run_scenario(make_scenario(20.0, listeners=listeners, config=config, from_first_frame=True), 1)
+    assert not result.violations
+    (far,) = (n for n in result.world.listeners if n.machine.name == "far")
+    lost = far.streams[0].counters.symbols_lost
+    sent = result.world.hosts[0].session.sender.counters
+    assert lost > 50
+    assert sent.repairs_parity > 50
+    assert sent.repairs_unicast >= lost, "its own, since it hears none of what all get"
+    assert sink_of(result, "far").wrong_frames == 0
+
+
 def test_a_switch_that_forgot_a_member_is_told_again_before_a_copy_is_needed(make_scenario):
     listeners = (Listeners(name="near"), Listeners(name="far"))
     fault = Fault(kind="membership_lost", at_s=5.0, listeners=("far",))

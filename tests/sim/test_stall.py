@@ -112,8 +112,7 @@ def check_all_stop_and_go_on_together(result, nodes):
 def test_with_pause_all_stop_for_the_one_that_recovers(make_scenario):
     """A network that brings next to nothing for a while, but orders still."""
     faults = tuple(
-        Fault(kind="outage_down", at_s=36.0 + 0.29 * i, for_s=0.27, listeners=("cut",))
-        for i in range(round(14 / 0.29))
+        Fault(kind="outage_down", at_s=36.0 + 0.29 * i, for_s=0.27, listeners=("cut",)) for i in range(round(14 / 0.29))
     )
 
     def run(policy):
