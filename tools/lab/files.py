@@ -15,7 +15,7 @@ WAV_HEADER_BYTES = 44
 Json = dict[str, Any]
 
 
-def _frames(path: Path) -> NDArray[Any]:
+def frames(path: Path) -> NDArray[Any]:
     """Return a stereo file of 16 bits as a map of (frames, channels)."""
     with wave.open(str(path)) as file:
         if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (2, 2, RATE):
@@ -50,9 +50,9 @@ def compare(heard: NDArray[Any], signal: NDArray[Any]) -> Json:
 def report(run: Path) -> Json:
     """Return what the listeners of a run wrote, and which tier of quality each says it had, in order."""
     meta = json.loads((run / "run.json").read_text())
-    signal, listeners = _frames(run / "signal.wav"), []
+    signal, listeners = frames(run / "signal.wav"), []
     for i, rows in enumerate(meta["stats"]):
-        values = compare(_frames(run / f"listener{i}-0.wav"), signal)
+        values = compare(frames(run / f"listener{i}-0.wav"), signal)
         values["tiers"] = [row["tier"] for k, row in enumerate(rows) if "tier" in row and _is_new(rows, k)]
         listeners.append(values)
     keys = ("label", "system", "resources", "machine", "events", "died")

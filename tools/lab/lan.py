@@ -48,7 +48,9 @@ class Way:
     """Uniform, plus or minus, drawn anew for each frame; frames keep their order."""
     loss_percent: float = 0.0
     burst: float = 1.0
-    """The mean length of a burst of losses, in frames."""
+    """The mean length of a burst of losses, in frames ..."""
+    burst_spread: int = 0
+    """... which is drawn evenly from as many less to as many more; 0: geometrically, from 1 on."""
 
     @property
     def relayed(self) -> bool:
@@ -101,8 +103,8 @@ class Lan:
         """Return the address of listener i."""
         return f"{NETWORK}.{FIRST_LISTENER + i}"
 
-    def plug(self, i: int, *, connected: bool) -> None:
-        """Pull the cable of listener i out of the switch, or put it back."""
+    def plug(self, i: int | str, *, connected: bool) -> None:
+        """Pull the cable of listener i, or of "host", out of the switch, or put it back."""
         sh("ip", "-n", self.switch, "link", "set", f"port{i}", "up" if connected else "down")
 
     def throttle(self, i: int, kbps: float | None) -> None:

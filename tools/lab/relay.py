@@ -57,10 +57,11 @@ class Direction:
         self._delay_s = way["delay_ms"] / 1e3
         self._jitter_s = way["jitter_ms"] / 1e3
         self._loss = way["loss_percent"] / 100
-        self._leave = 1 / max(1.0, way["burst"])
+        self._burst = max(1.0, way["burst"])
+        self._spread = round(way["burst_spread"])
         self._rng = rng
         self._last_at = 0.0
-        self._in_burst = False
+        self._left = 0
         self.counts: dict[str, float] = {"frames": 0, "lost": 0, "late_us_sum": 0.0, "late_us_max": 0.0}
 
     def leaves_at(self, now: float) -> float | None:
@@ -82,11 +83,19 @@ class Direction:
         """Two states (Gilbert's model): bursts of a mean length, and as many that the overall loss is right."""
         if self._loss <= 0:
             return False
-        if self._in_burst:
-            self._in_burst = self._rng.random() >= self._leave
-        else:
-            self._in_burst = self._rng.random() < self._leave * self._loss / (1 - self._loss)
-        return self._in_burst
+        if self._left == 0 and self._rng.random() < self._loss / (1 - self._loss) / self._burst:
+            self._left = self._length()
+        elif self._left:
+            self._left -= 1
+        return self._left > 0
+
+    def _length(self) -> int:
+        if self._spread:
+            return self._rng.randint(round(self._burst) - self._spread, round(self._burst) + self._spread)
+        length = 1
+        while self._rng.random() >= 1 / self._burst:
+            length += 1
+        return length
 
 
 def relay(directions: dict[int, Direction], stop: list[int]) -> None:
