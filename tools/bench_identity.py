@@ -15,6 +15,15 @@ first and write WAV files.  The buffer is the default one, 45 s.  Loss is on bot
     stagger   10 listeners, the host's cable is pulled for 25 s, and theirs come back one by one within 5 s more
 
 `identical` is a file with every frame of the source and no other.  Exit status 1 if one is not.
+
+Measured on two cores that were busy with other work; `lost` is the mean of a listener, of the datagrams of music:
+
+    case      identical   music   lost   repairs to one / to all (parity)   NACKs of all
+    loss5     30 of 30     5712    281     20 /  854  (854)                   679
+    bursts     5 of  5     5712    624    247 / 2070 (1162)                   328
+    loss30     5 of  5     5712   1718    109 / 3956 (2849)                   821
+    outage     5 of  5     8379   1953     76 / 1907    (0)                    80
+    stagger   10 of 10     8379   2098    1138 / 4766   (40)                   190
 """
 
 import argparse

@@ -1,53 +1,49 @@
 """Measures repair with many listeners, in virtual time: NACKs, repairs per source datagram, the host's processor time.
 
     python tools/bench_repair.py                            30 and 100 listeners, 1 % independent loss, a minute
-    python tools/bench_repair.py --listeners 30 --loss 0    nothing is lost
+    python tools/bench_repair.py --loss 0                   nothing is lost
     python tools/bench_repair.py --bursts                   besides, every 5 s a burst of 8 is lost to all alike
     python tools/bench_repair.py --outage 25 --stagger 1    besides, all hear nothing for 25 s, and come back within 1 s
     python tools/bench_repair.py --ahead 2                  with two parity symbols of every chunk, unasked
-    python tools/bench_repair.py --growth --plot growth.png from 1 to 1,000 listeners
+    python tools/bench_repair.py --growth --plot growth.png from 1 to 1,000 listeners: a minute at the most
 
 The host is a whole `HostSession`, fed with bytes; it plays lossless chunks of half a second in 59 symbols, 45 s ahead
-by default.  A listener is its `RequestScheduler` and the numbers of the symbols that it lacks: no audio, no clock (for
-whole listeners see `radiosync sim`).  Sources, repairs and NACKs are lost alike; a way takes 0.5 ms.  Whoever has lost
-something notices it as `listener/losses.py` does, 30 ms after the chunk that follows has begun.
+by default.  A listener is its `RequestScheduler` and the numbers of the symbols that it lacks: no audio, no clock.
+Sources, repairs and NACKs are lost alike; a way takes 0.5 ms.  Whoever has lost something notices it as
+`listener/losses.py` does, 30 ms after the chunk that follows has begun.
 
 `per source` counts unicast and multicast repairs alike, and what is sent unasked, per source datagram.  `lacking` must
 be 0: chunks that had not become whole when they were due.  `host` is the processor time of the session, all else
-included (its announcements, reports and music), in percent of real time.
+included but the questions to its clock and the system's calls (`bench_host_cost.py`), in percent of real time.
 
-Measured over a minute (mean of seeds 1 to 3), with a buffer of 45 s:
+Measured with a buffer of 45 s:
 
-    listeners   loss         per source   NACKs/s
-            1   1 %               0.010       1.5
-           10   1 %               0.043       7.2
-           30   1 %               0.050       8.5
-          100   1 %               0.062      10.9
-          300   1 %               0.086      19.0
-           30   none              0           0
-          100   bursts to all     0.005      2.0 NACKs per burst
+    listeners   loss            per source   NACKs/s   sent/s   host %
+            1   1 %             0.011        1.0       121      0.3
+           10   1 %             0.034        3.2       124      0.6
+           30   1 %             0.047        4.6       126      1.0
+          100   1 %             0.054        5.4       126      1.1
+         1000   1 %             0.073        8.6       129      2.3
+           30   none            0            0         120
+          100   bursts to all   0.014        2.0 NACKs per burst
 
-The one that lacks most of a chunk lacks 2.6 of 59 symbols if there are 30, 3.2 if there are 100: less than 0.043 and
-0.054 can't be.  After an outage of 25 s of all, with `--loss 0 --seconds 75`:
+The one that lacks most of a chunk lacks on average 2.6 of its 59 symbols if there are 30, 3.2 if there are 100 and 4.3
+if there are 1000: less than 0.043, 0.054 and 0.072 can't be.  After an outage of 25 s of all, with `--loss 0`:
 
     listeners   back within   repairs per datagram missed   NACKs of each
-           30   at once       1.00                           7.5
-          100   at once       1.00                           7.5
-           30   1 s           1.23                           9.3
-          100   1 s           1.28                          10.3
-           30   5 s           2.75                          13.7
-          100   5 s           2.97                          38.7
+     30, 100    at once       1.00, 1.00                     6.4,  2.0
+     30, 100    1 s           1.23, 1.28                     7.3,  4.3
+     30, 100    5 s           2.76, 2.96                    13.9, 14.7
 
-Parity that nobody has asked for was tried with `--ahead`, 30 listeners, 30 s:
+Parity that nobody has asked for was tried with `--ahead`, 30 listeners:
 
     loss   buffer    ahead 0: per source, NACKs/s, lacking    ahead 2
-    1 %    45 s      0.056   13.1   0                         0.045   2.9   0
-    5 %    1 s       0.259   41.8   0                         0.230   6.7   0
-    5 %    0.3 s     0.646   80.3   7                         0.513   1.5   0
+    1 %    45 s      0.047     4.6   0                        0.045   1.2   0
+    5 %    1 s       0.229    46.9   0                        0.233   8.4   0
+    5 %    0.3 s     0.692   104.8   7                        0.516   2.2   0
 
-With a long buffer it saves one datagram in a hundred where all lose alike, and costs three in a hundred where one
-does, or nobody: no host sends it.  What it heals that asking does not are a few chunks of a live stream that is heard
-0.3 s late, at a loss of 5 %.
+With a long buffer it saves nothing, and costs three datagrams in a hundred where one listener loses, or none: no host
+sends it.  What it heals that asking does not are a few chunks of a live stream heard 0.3 s late, at a loss of 5 %.
 """
 
 import argparse
@@ -69,7 +65,7 @@ from radiosync.host.coordinator import START_WAIT_NS
 from radiosync.host.packetizer import CodedAudio
 from radiosync.host.session import HostSession
 from radiosync.listener.losses import REORDER_GUARD_NS
-from radiosync.repair.request import WHOLE, RequestScheduler
+from radiosync.repair.request import FAR_NS, WHOLE, RequestScheduler
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.limits import PARITY_MAX
@@ -80,8 +76,8 @@ WAY_NS = NS_PER_MS // 2
 AUDIO = AudioFormat(16_000, 2, SampleFormat.S32)  # 128 kB/s as PCM: about what FLAC makes of a CD
 BURST, BURST_EVERY_NS = 8, 5 * NS_PER_S
 REPORT_NS = NS_PER_S
+WARM_UP_NS = 20 * NS_PER_S  # while buffers fill four times as fast as is played
 MUSIC_NS = 40 * NS_PER_MS  # from one bunch of symbols to the next
-FAR = 1 << 62
 
 
 @dataclass
@@ -125,17 +121,19 @@ class Bench:
     def __init__(self, listeners: int, options: argparse.Namespace) -> None:
         self.loss, self.bursts, self.ahead = options.loss, options.bursts, options.ahead
         seconds, buffer_s, seed = options.seconds, options.buffer, options.seed
-        self.until = START + round(seconds * NS_PER_S)
+        self.until = START + WARM_UP_NS + round(seconds * NS_PER_S)
+        self.before: dict[str, int] = {}
         self.random = np.random.default_rng(seed)
         self.now = START
         self.events: list[tuple[int, int, Any]] = []
         self.numbers = count()
         self.cpu_ns = 0
+        self.report_ns = REPORT_NS
         self.due: dict[int, int] = {}
         self.symbols: dict[int, int] = {}
         self.looked = self.missed = self.lacking = self.given = self.burst_left = self.bursts_sent = self.sent_ahead = 0
-        self.burst_at = START + 20 * NS_PER_S
-        self.out_at = START + 20 * NS_PER_S if options.outage else FAR
+        self.burst_at = START + WARM_UP_NS
+        self.out_at = START + WARM_UP_NS if options.outage else FAR_NS
         back_at = self.out_at + round(options.outage * NS_PER_S)
         config = Config.load(None, {"radio_sync.buffer_duration": buffer_s, "radio_sync.adaptive_quality": False})
         self.host = HostSession(
@@ -193,6 +191,8 @@ class Bench:
         message = decode(data)
         if isinstance(message, Announce) and to is not None:
             self.by_address[to].cookie = message.cookie
+        if isinstance(message, Announce):
+            self.report_ns = message.report_ms * NS_PER_MS
         if not isinstance(message, Audio):
             return
         seq, symbols = message.chunk.seq, message.chunk.symbols
@@ -253,7 +253,7 @@ class Bench:
             self._to_host(encode(Solicit(session=0, nonce=each.symbols_lost + 1)), each.address)
         else:
             self._to_host(encode(message), each.address)
-        self._at(self.now + REPORT_NS, lambda: self._report(each))
+        self._at(self.now + self.report_ns, lambda: self._report(each))
 
     def _look(self, seq: int) -> None:
         self.looked = seq
@@ -303,6 +303,7 @@ class Bench:
     def run(self) -> dict[str, float]:
         """Run it and return a row of the table."""
         begun = time.perf_counter()
+        self._at(START + WARM_UP_NS, lambda: self.before.update(self._counters()))
         self._turn()
         planned = 0
         while self.events and (self.events[0][0] <= self.until):
@@ -313,24 +314,35 @@ class Bench:
             elif at > planned or not self.events:  # the host's own wish; several may have piled up
                 planned = at
                 self._turn()
-        sent, seconds = self.host.sender.counters, (self.now - START) / NS_PER_S
-        nacks = sum(each.requests.nacks for each in self.listeners)
+        told = {name: value - self.before[name] for name, value in self._counters().items()}
+        seconds = (self.now - START - WARM_UP_NS) / NS_PER_S
+        repairs = told["unicast"] + told["multicast"]
         return {
             "listeners": len(self.listeners),
+            **{name: told[name] for name in ("source", "lost", "unicast", "multicast", "parity", "ahead")},
+            "per source": (repairs + told["ahead"]) / told["source"],
+            "NACKs": told["NACKs"],
+            "NACKs/s": told["NACKs"] / seconds,
+            "per burst": told["NACKs"] / self.bursts_sent if self.bursts_sent else 0.0,
+            "per missed": repairs / self.missed if self.missed else 0.0,
+            "lacking": self.lacking + sum(each.requests.given_up for each in self.listeners),
+            "sent/s": told["sent"] / seconds,
+            "host %": told["CPU"] / seconds / NS_PER_S * 100,
+            "took s": time.perf_counter() - begun,
+        }
+
+    def _counters(self) -> dict[str, int]:
+        sent = self.host.sender.counters
+        return {
             "source": sent.symbols_sent,
             "lost": sum(each.symbols_lost for each in self.listeners),
             "unicast": sent.repairs_unicast,
             "multicast": sent.repairs_multicast,
             "parity": sent.repairs_parity,
             "ahead": self.sent_ahead,
-            "per source": (sent.repairs_unicast + sent.repairs_multicast + self.sent_ahead) / sent.symbols_sent,
-            "NACKs": nacks,
-            "NACKs/s": nacks / seconds,
-            "per burst": nacks / self.bursts_sent if self.bursts_sent else 0.0,
-            "per missed": (sent.repairs_unicast + sent.repairs_multicast) / self.missed if self.missed else 0.0,
-            "lacking": self.lacking + sum(each.requests.given_up for each in self.listeners),
-            "host %": self.cpu_ns / (self.now - START) * 100,
-            "took s": time.perf_counter() - begun,
+            "NACKs": sum(each.requests.nacks for each in self.listeners),
+            "sent": self.host.outbox.counters.datagrams_sent,
+            "CPU": self.cpu_ns,
         }
 
 
@@ -343,15 +355,17 @@ def show(rows: list[dict[str, float]]) -> None:
 def plot(rows: list[dict[str, float]], path: str) -> None:
     import matplotlib.pyplot as plt  # noqa: PLC0415  only here is it wanted
 
-    figure, axes = plt.subplots(3, 1, figsize=(7, 9), sharex=True)
+    titles = {
+        "NACKs/s": "NACKs per second, of all listeners",
+        "per source": "repair datagrams per datagram of music",
+        "sent/s": "datagrams that the host sends per second: music, repairs, announcements",
+        "host %": "processor time of the host's session, % of a core",
+    }
+    figure, axes = plt.subplots(len(titles), 1, figsize=(7, 11), sharex=True)
     numbers = [row["listeners"] for row in rows]
-    for axis, name, title in zip(
-        axes, ("NACKs/s", "per source", "host %"),
-        ("NACKs per second, of all listeners", "repair datagrams per source datagram", "host's session, % of a core"),
-        strict=True,
-    ):  # fmt: skip
+    for axis, (name, title) in zip(axes, titles.items(), strict=True):
         axis.plot(numbers, [row[name] for row in rows], "o-")
-        axis.set_title(title)
+        axis.set_title(title, fontsize=10)
         axis.set_ylim(bottom=0)
         axis.grid(visible=True)
     axes[-1].set_xscale("log")
@@ -364,7 +378,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="measure repair with many listeners")
     parser.add_argument("--listeners", type=int, nargs="*", default=[30, 100])
     parser.add_argument("--loss", type=float, default=0.01)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="after the first 20, which are not counted")
     parser.add_argument("--buffer", type=float, default=45.0, help="in seconds")
     parser.add_argument("--bursts", action="store_true")
     parser.add_argument("--outage", type=float, default=0.0, help="in seconds, of all listeners")
