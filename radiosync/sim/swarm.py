@@ -24,6 +24,7 @@ from radiosync.units import NS_PER_MS, NS_PER_S
 CALM_S = 5.0  # at the beginning, so that everybody has come
 CONVERGE_S = 10.0  # from the last fault on, until all has to be well
 WELL_S = 3.0  # of music after that
+JUMPS_MAX = 4  # with more the music of a long party would soon be over
 FAULTS_S = 8.0, 20.0  # of a party that nobody asked to be longer
 OVERFLOWS_MAX = 5000  # after a stall a receive buffer's worth comes at once
 ERROR_NS = 500_000  # of loops that wake up late and stamps that are taken late ...
@@ -183,8 +184,9 @@ def _orders(rng: Random, faults_s: float, seconds: float, parts: int) -> tuple[O
     if rng.random() < 0.6:
         return ()
     orders = []
-    for _ in range(rng.randint(1, 4 * parts)):
-        kind = rng.choice(("pause", "resume", "next", "prev", "seek", "resync"))
+    for number in range(rng.randint(1, 4 * parts)):
+        jumps = ("next", "prev", "seek") if number < JUMPS_MAX else ()
+        kind = rng.choice(("pause", "resume", *jumps, "resync"))
         orders.append(Order(kind=kind, at_s=rng.uniform(2.0, faults_s), seconds=rng.uniform(0.0, seconds / 4)))
     return (*orders, Order(kind="resume", at_s=faults_s))
 

@@ -34,6 +34,8 @@ class ClockChecker(Checker):
         for node, host in self.following():
             stream, name = node.session.stream, node.machine.name
             mapping = None if stream is None else stream.clock.mapping()
+            if host.session.finished:  # nobody answers any more
+                continue
             if mapping is None or stream is None or self.unsettled(name, host.machine.name) or name in self._complained:
                 continue
             now = node.machine.clock.local(self.world.now)
