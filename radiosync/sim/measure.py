@@ -11,9 +11,8 @@ from radiosync.sim.nodes import HostNode
 from radiosync.units import NS_PER_S
 
 QUIET = 0.7 * AMPLITUDES[0]  # below this amplitude, silence or a fade, no position is read
-
-
 FADE_BLOCKS = 7  # a fade is shorter than half of that
+SURE = 0.1  # of a period: where phase and amplitude disagree by more the block lies in a fade, and says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +49,10 @@ def heard(record: DacRecord, host: HostNode) -> Heard:
     behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2
     ramp = RAMP_S * rate
     roughly = (due - source.ramp_position(left, right) + ramp / 2) % ramp - ramp / 2
-    behind += _steady(np.round((roughly - behind) / period)) * period
-    late_ns: NDArray[np.float64] = behind / rate * NS_PER_S
+    periods = (roughly - behind) / period
+    sure = np.abs(periods - np.round(periods)) < SURE
+    at, behind, periods = at[sure], behind[sure], np.round(periods[sure])
+    late_ns: NDArray[np.float64] = (behind + _steady(periods) * period) / rate * NS_PER_S
     return Heard(at=at, late_ns=late_ns)
 
 
