@@ -11,7 +11,7 @@ import numpy as np
 
 from radiosync.audio.format import AudioFormat
 from radiosync.audio.ring import FrameRing
-from radiosync.clock.dac import DacClock
+from radiosync.clock.dac import DacClock, StampSource
 from radiosync.config import Config
 from radiosync.errors import ConfigError
 from radiosync.listener.playout import DeviceFormat, DevicePlayout
@@ -144,6 +144,11 @@ class SimDac:
         """Stop the card."""
         if self._event is not None:
             self._event.cancel()
+
+    @property
+    def believed(self) -> bool:
+        """Whether its stamps are what its clock is known by."""
+        return self._dac is not None and self._dac.source is StampSource.DEVICE
 
     def unplug(self, until: TrueNs) -> None:
         """Take the card away until the true instant `until`."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from radiosync.clock.dac import StampSource
 from radiosync.listener.rate import SETTLED_NS
 from radiosync.sim.card import DacSettings
 from radiosync.sim.checkers import Checks
@@ -276,9 +277,15 @@ def test_a_ratio_that_changes_too_fast_is_seen(card_party, what, ppm, complaint)
     assert all(complaint in each for each in complaints)
 
 
-@pytest.mark.parametrize(("sigma_ppm", "complaints"), [(1.0, 1), (25.0, 1), (40.0, 0)])
-def test_who_has_played_for_a_while_may_change_the_ratio_by_what_it_is_unsure_of(card_party, sigma_ppm, complaints):
+@pytest.mark.parametrize(
+    ("sigma_ppm", "source", "complaints"),
+    [(1.0, "device", 1), (25.0, "device", 1), (40.0, "device", 0), (1.0, "entry", 0)],
+)
+def test_who_has_played_for_a_while_may_change_the_ratio_by_what_it_is_unsure_of(
+    card_party, sigma_ppm, source, complaints
+):
     node, checker = card_party.node, card_party.of(SteeringChecker)
+    node.dac._dac.source = StampSource(source)
     playout = node.streams[0].playout
     node.started_at -= SETTLED_NS
     checker._seen[playout] = replace(checker._seen[playout], skew_sigma=sigma_ppm * 1e-6)
