@@ -11,6 +11,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 
+from radiosync.repair.parity import GROUP
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.reading import read
@@ -21,7 +22,9 @@ from radiosync.units import NS_PER_MS, NS_PER_S, frames_from_ns
 MEASURE_NS = 10 * NS_PER_S - 50 * NS_PER_MS  # between two measurements: one takes as long as some seconds of a run
 FIXED_BYTES = 512 << 10  # filters, lists of exchanges, decoded chunks
 AUDIO_FACTOR = 1.25  # of the coded audio: symbols have their own objects ...
-PARITY_FACTOR = 2.5  # ... and so has the parity that was made of them, at a host
+PARITY_FACTOR = (
+    2.5  # ... and so has the parity that was made of them, at a host: so many symbols at a time at the least
+)
 CHUNK_BYTES = 2 << 10  # beside its audio: header, numbers, what was sent to whom
 ROW_BYTES = 4 << 10  # of a listener at the host
 REPAIR_BYTES = 256  # of each question that was answered: who was sent what when is kept as long as the chunk
@@ -95,7 +98,8 @@ class MemoryChecker(Checker):
         kept_ns = session.buffered_ns(node.machine.clock.host(self.world.now)) + node.machine.config.host.linger_ns
         frames = frames_from_ns(kept_ns, audio.rate) + 2 * session.sender.chunk_frames
         chunks = len(session.sender.history) + frames // session.sender.chunk_frames
-        most = FIXED_BYTES + PARITY_FACTOR * frames * audio.frame_bytes + CHUNK_BYTES * chunks
+        parity_bytes = GROUP * node.machine.config.network.datagram_max
+        most = FIXED_BYTES + PARITY_FACTOR * frames * audio.frame_bytes + (CHUNK_BYTES + parity_bytes) * chunks
         return most + ROW_BYTES * len(session.listeners) + REPAIR_BYTES * self._repaired_lately(kept_ns)
 
     def _repaired_lately(self, kept_ns: int) -> int:
