@@ -176,12 +176,12 @@ def test_a_resync_of_everybody_is_a_fade_on_cards_and_nothing_in_files(make_scen
         else:
             assert node.dac.playout.hard_resyncs == 1
             at = host.machine.clock.true(again.effective_at)
-            faded = [
-                when
-                for when, left, right in zip(
-                    node.dac.record.at, node.dac.record.left, node.dac.record.right, strict=True
-                )
-                if abs(when - at) < 50 * NS_PER_MS and left * left + right * right < 0.1
+            record = node.dac.record
+            around = [
+                (when, left * left + right * right)
+                for when, left, right in zip(record.at, record.left, record.right, strict=True)
+                if abs(when - at) < 50 * NS_PER_MS
             ]
+            faded = [when for when, power in around if power < 0.95 * around[0][1]]
             assert len(faded) in (1, 2), "5 ms down, 5 ms up, seen every 10 ms"
             assert all(abs(when - at) < 10 * NS_PER_MS for when in faded)
