@@ -21,6 +21,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="a TOML file
 GroupOption = Annotated[str | None, typer.Option(help="the multicast group")]
 PortOption = Annotated[int | None, typer.Option(help="the group's UDP port; the two after it are the host's own")]
 InterfaceOption = Annotated[str | None, typer.Option(help="the network interface, by name or address")]
+InterfacesOption = Annotated[
+    str | None, typer.Option("--interface", help="the network interface, by name or address; several: eth0,wlan0")
+]
 StatsOption = Annotated[Path | None, typer.Option("--stats-json", help="write statistics there, one line a second")]
 DurationOption = Annotated[float | None, typer.Option(help="stop after so many seconds")]
 
@@ -40,7 +43,7 @@ def host(
     ],
     group: GroupOption = None,
     port: PortOption = None,
-    interface: InterfaceOption = None,
+    interface: InterfacesOption = None,
     buffer: Annotated[float | None, typer.Option(help="seconds sent ahead")] = None,
     codec: Annotated[str | None, typer.Option(help="auto, flac or pcm")] = None,
     rate: Annotated[int | None, typer.Option(help="the stream's rate; the first song's if not given")] = None,

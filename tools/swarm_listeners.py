@@ -30,9 +30,9 @@ from radiosync.listener.events import HostFound, PlaybackStarted
 from radiosync.listener.exact import ExactPlayout
 from radiosync.listener.jitter import JitterBuffer, Slot
 from radiosync.listener.session import ListenerSession
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame
 from radiosync.wire.codec import decode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Audio, ListenerState, Message
 
 TICK_NS = 20 * NS_PER_MS  # a session that learns its clock, or waits for music, has a turn so often

@@ -14,10 +14,10 @@ from swarm_listeners import Place
 
 from radiosync.drivers.udp import Port, open_unicast
 from radiosync.errors import RemoteProtocolError
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire import ntp
 from radiosync.wire.codec import decode, encode
+from radiosync.wire.groups import Address
 from radiosync.wire.limits import NACK_RUN_MAX
 from radiosync.wire.messages import Announce, Leave, ListenerState, Message, Nack, NackEntry, Report, Solicit
 

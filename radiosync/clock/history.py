@@ -16,8 +16,7 @@ def columns_of(exchanges: list[Exchange]) -> Columns:
 
     NTP's timestamps span 4.3e18 ns, so that neither the delays nor the difference of any two overflow.
     """
-    rows = [(one.sent_at, one.forward_ns, one.received_at, one.backward_ns) for one in exchanges]
-    return np.array(rows, np.int64).reshape(-1, 4).T
+    return np.array([_row(exchange) for exchange in exchanges], np.int64).reshape(-1, 4).T
 
 
 def joined(columns: Columns, newest: list[Exchange]) -> Columns:
@@ -59,7 +58,7 @@ class History:
             self._ring[:, : self._end] = kept
         full = len(self) == self._capacity
         self._begin += full
-        self._ring[:, self._end] = (exchange.sent_at, exchange.forward_ns, exchange.received_at, exchange.backward_ns)
+        self._ring[:, self._end] = _row(exchange)
         self._end += 1
         return full
 
@@ -82,3 +81,7 @@ class History:
         """Return those that came back before `until`."""
         columns = self.columns
         return columns[:, columns[_RECEIVED] < until]
+
+
+def _row(exchange: Exchange) -> tuple[int, int, int, int]:
+    return exchange.sent_at, exchange.forward_ns, exchange.received_at, exchange.backward_ns

@@ -24,13 +24,12 @@ from radiosync.drivers.portaudio import Device, find_device, open_stream, refres
 from radiosync.drivers.stamps import Stamps
 from radiosync.errors import DeviceError
 from radiosync.listener.memory import KnownRate, Memory
-from radiosync.listener.playout import DeviceFormat, DevicePlayout
+from radiosync.listener.playout import DeviceFormat, DevicePlayout, render_ahead_ns
 from radiosync.listener.stream import Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs
 
 LATENCY_S = 0.2  # of the device's own buffer: pauses of the interpreter (15 ms) and of a busy machine are nothing
-LATENCY_SHARE, RENDER_SHARE = 6, 4  # of a short buffer: what lies in the device and in the ring must have come before
-SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
+LATENCY_SHARE = 6  # of a short buffer: what lies in the device must have come before
 TURN_NS, TURN_NS_MAX = 20 * NS_PER_MS, 200 * NS_PER_MS  # between two fills: a wake-up costs more than a block of music
 LEFT_NS = 150 * NS_PER_MS  # has to be left in the ring when it is filled again, for a loop that is late ...
 TURN_SHARE = 4  # ... or, of a short one, all but this part
@@ -273,10 +272,8 @@ class DeviceSink:
         return min(LATENCY_S, self._buffer_ns / NS_PER_S / LATENCY_SHARE)
 
     def _render_ahead(self, device: Device) -> int:
-        ahead_ns = min(self._config.render_ahead_ns, self._buffer_ns // RENDER_SHARE)
-        if self._playout is None or not self._playout.begun:
-            ahead_ns = min(ahead_ns, SILENCE_NS)
-        return device.rate * ahead_ns // NS_PER_S
+        begun = self._playout is not None and self._playout.begun
+        return device.rate * render_ahead_ns(self._config.render_ahead_ns, self._buffer_ns, begun=begun) // NS_PER_S
 
     def _attach(self) -> None:
         stream, device, dac = self._listening, self._device, self._dac

@@ -13,10 +13,9 @@ from radiosync.drivers.interfaces import Interface
 from radiosync.drivers.send_queue import SendQueue
 from radiosync.drivers.udp import Port, open_group, open_unicast
 from radiosync.host.sender import Datagram
-from radiosync.wire.groups import tier_group
+from radiosync.wire.groups import Address, tier_group
 from radiosync.wire.limits import TIERS_MAX
 
-Address = tuple[str, int]
 HEARD_MAX = 4096  # addresses of which the interface is known, as many as listeners; the one first heard is forgotten
 
 

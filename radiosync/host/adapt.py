@@ -35,8 +35,8 @@ from radiosync.host.intervals import REPORT_NS
 from radiosync.host.listeners import LISTENERS_MAX, ListenerRow, ListenerTable, Status
 from radiosync.host.sender import Sender
 from radiosync.host.transport import Transport
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, ns_from_frames
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import ListenerState
 
 PERIOD_REPORTS, SETTLE_PERIODS = 2, 2  # a period is two reports of everybody; a round of repairs is over within one

@@ -18,8 +18,8 @@ from enum import Enum, auto
 
 from radiosync.host.sender import Datagram
 from radiosync.repair.budget import TokenBucket
-from radiosync.repair.respond import Address
 from radiosync.units import HostNs
+from radiosync.wire.groups import Address
 
 COPIES_PER_S_MAX = 4000  # datagrams, 40 Mbit/s: two fifths of 100 Mbit/s, and less than a tenth of a core
 COPIES_PER_IP_MAX = 4  # behind one address: a few programs on one computer, or a flat behind a router of its own

@@ -22,10 +22,10 @@ from radiosync.audio.codec import ChunkCodec, Codec
 from radiosync.audio.format import AudioFormat, Samples
 from radiosync.audio.tiers import POST_ROLL_NS, PRE_ROLL_NS, Tier, encode_tier, nominal_kbps
 from radiosync.host.pacer import Pacer
-from radiosync.repair.respond import Address
 from radiosync.repair.symbols import Chunk, split
 from radiosync.units import NS_PER_S, HostNs, frames_from_ns, ns_from_frames
 from radiosync.wire.codec import WIRE_OVERHEAD
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import TierOffer
 
 HOLD_NS = 10 * NS_PER_S  # ten reports: longer than any network swallows all of them and still carries music

@@ -16,8 +16,8 @@ from hashlib import blake2b
 from heapq import nsmallest
 
 from radiosync.host.intervals import REPORT_NS, REPORT_NS_MAX, clock_interval_ns, report_interval_ns
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_S, HostNs
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Report
 
 LISTENERS_MAX = 4096  # rows of about 1 KiB; more than one group has ever been asked to serve

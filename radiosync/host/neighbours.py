@@ -9,9 +9,9 @@ from collections import deque
 from random import Random
 
 from radiosync.host.events import OtherHost
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire.codec import encode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Solicit
 
 ASK_AFTER_NS = (200 * NS_PER_MS, 800 * NS_PER_MS)  # again, since a lost question would cost a minute

@@ -15,14 +15,12 @@ from radiosync.host.copies import Copies
 from radiosync.host.listeners import LISTENERS_MAX
 from radiosync.host.sender import Datagram, Sender
 from radiosync.repair.budget import Budgets, TokenBucket
-from radiosync.repair.respond import Address
 from radiosync.units import HostNs
+from radiosync.wire.groups import Address
 
 ANSWERS_PER_S_MAX = 1000  # datagrams: two for each question, and a hundred who come at once ask four times each at most
 ANSWERS_BURST = 200
-ANSWERS_PER_S_MACHINE = (
-    800  # so that one machine's flood of questions leaves a hundred newcomers a second their answers
-)
+ANSWERS_PER_S_MACHINE = 800  # so that one machine's flood leaves a hundred newcomers a second their answers
 ANSWERS_MACHINE_BURST = 160
 SENT_PER_S_MAX = 8000  # datagrams, 80 Mbit/s: music 3000 at the most (`host.pacer`), copies 4000, the rest repairs
 SENT_BURST = 128  # back to back: what one turn of the loop gives out of music, repairs and copies together

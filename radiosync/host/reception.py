@@ -12,8 +12,8 @@ from radiosync.host.listeners import LISTENERS_MAX, Cookies, ListenerRow, Listen
 from radiosync.host.sender import Sender
 from radiosync.host.watch import ListenerWatch
 from radiosync.repair.budget import Budgets
-from radiosync.repair.respond import Address
 from radiosync.units import HostNs
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Leave, Message, Nack, Report
 
 NACKS_PER_S_MAX = 40  # of one listener: an honest one sends no more (`repair/request.py`)

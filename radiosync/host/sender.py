@@ -15,10 +15,11 @@ from radiosync.host.ladder import Ladder, TierAudio, TierJob
 from radiosync.host.pacer import Pacer
 from radiosync.host.packetizer import CodedAudio, Packetizer, chunk_frames
 from radiosync.host.transport import Transport
-from radiosync.repair.respond import Address, RepairQueue
+from radiosync.repair.respond import RepairQueue
 from radiosync.repair.symbols import Chunk
 from radiosync.units import NS_PER_MS, HostNs, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.codec import AUDIO_OVERHEAD, encode
+from radiosync.wire.groups import Address
 from radiosync.wire.limits import TIERS_MAX
 from radiosync.wire.messages import Audio, Nack, NackEntry, extend_seq
 

@@ -37,10 +37,10 @@ from radiosync.host.sender import Datagram, Sender
 from radiosync.host.stall import StallGuard
 from radiosync.host.transport import Transport
 from radiosync.host.watch import ListenerWatch
-from radiosync.repair.respond import Address
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, HostNs, MediaFrame, ns_from_frames
 from radiosync.wire.codec import decode, encode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import (
     Announce,
     Bye,

@@ -7,8 +7,8 @@ from radiosync.host.events import HostEvent, ListenerMuted, ListenerOutOfSync, L
 from radiosync.host.intervals import REPORT_NS
 from radiosync.host.listeners import ListenerRow, ListenerTable, Status
 from radiosync.host.transport import Transport
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import ListenerState, Report
 
 ALARM_REPORTS = 3  # in a row: the listener itself tells its person after a second

@@ -8,9 +8,9 @@ carries the cookie that later requests must show, so it is renewed now and then.
 
 from random import Random
 
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs
 from radiosync.wire.codec import encode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Solicit
 
 FIRST_NS = (0, 100 * NS_PER_MS, 200 * NS_PER_MS, 400 * NS_PER_MS)  # a lost question must not cost a second

@@ -245,7 +245,7 @@ class JitterBuffer:
         ready = 0
         for slot in self._from(frame):
             if slot.complete:
-                ready += slot.end - (max(frame, slot.begin))
+                ready += slot.end - max(frame, slot.begin)
         return ready
 
     def read(self, frame: MediaFrame, count: int) -> tuple[Samples, NDArray[np.bool_]]:

@@ -27,9 +27,17 @@ from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.rate import RateController
 from radiosync.listener.schedule import Schedule
 from radiosync.timeline import Timeline
-from radiosync.units import NS_PER_S, DacFrame, LocalNs, MediaFrame
+from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs, MediaFrame
 
 KEEP_S = 1  # of what was played, for the resampler's run-in after a jump
+RENDER_SHARE = 4  # of a short buffer: what lies in the ring must have come before
+SILENCE_NS = 60 * NS_PER_MS  # of silence rendered ahead: running out of it is not heard, and music need not wait for it
+
+
+def render_ahead_ns(wanted_ns: int, buffer_ns: int, *, begun: bool) -> int:
+    """Return how far ahead of its device to render, where `wanted_ns` is configured and music has `begun` or not."""
+    most_ns = min(wanted_ns, buffer_ns // RENDER_SHARE)
+    return most_ns if begun else min(most_ns, SILENCE_NS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,10 +30,10 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.reach import Reach
 from radiosync.listener.stream import Stream
 from radiosync.listener.sync import SyncAlarm
-from radiosync.repair.respond import Address
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, LocalNs, MediaFrame
 from radiosync.wire.codec import decode, encode
 from radiosync.wire.fields import is_foreign_audio
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import (
     Announce,
     Audio,
@@ -302,7 +302,7 @@ class ListenerSession:
     def _is_over(stream: Stream, silent_ns: int, now: LocalNs) -> bool:
         """Say whether nothing more is to be expected of a stream that has been silent for longer than `GONE_NS`."""
         dry = stream.state(now) in (ListenerState.PLAYING, ListenerState.MUTED)
-        return silent_ns > (LOST_NS if dry else GONE_NS) and (stream.ended or stream.drained(now))
+        return (not dry or silent_ns > LOST_NS) and (stream.ended or stream.drained(now))
 
     def _drop(self, event: ListenerEvent | None) -> None:
         self.stream = None

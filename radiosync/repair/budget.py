@@ -61,19 +61,36 @@ class Budgets(Generic[Key]):
         self._rate_per_s, self._burst, self._most = rate_per_s, burst, most
         self._buckets: dict[Key, TokenBucket] = {}
 
+    def set_rate(self, rate_per_s: int) -> None:
+        """Let each have `rate_per_s` from now on."""
+        self._rate_per_s = rate_per_s
+        for bucket in self._buckets.values():
+            bucket.rate_per_s = rate_per_s
+
     def __len__(self) -> int:
         return len(self._buckets)
 
+    def available(self, key: Key, now: int) -> bool:
+        """Say whether `key` has a token left."""
+        return self._bucket(key, now).available(now)
+
     def take(self, key: Key, now: int) -> bool:
         """Take one token of `key` if there is one."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            while len(self._buckets) >= self._most:
-                del self._buckets[next(iter(self._buckets))]
-            bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst, now)
-        return bucket.take(now)
+        return self._bucket(key, now).take(now)
+
+    def forget(self, key: Key) -> None:
+        """Forget `key`; it begins anew."""
+        self._buckets.pop(key, None)
 
     def tidy(self, now: int) -> None:
         """Forget those that are full again: a new one is as good."""
         for key in [key for key, bucket in self._buckets.items() if bucket.full(now)]:
             del self._buckets[key]
+
+    def _bucket(self, key: Key, now: int) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            while len(self._buckets) >= self._most:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = self._buckets[key] = TokenBucket(self._rate_per_s, self._burst, now)
+        return bucket

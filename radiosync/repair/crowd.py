@@ -14,8 +14,7 @@ asked for the same chunk tells of it too late, and those who were served by anot
 
 from radiosync.repair.parity import GROUP
 from radiosync.units import NS_PER_S, HostNs
-
-Address = tuple[str, int]
+from radiosync.wire.groups import Address
 
 WINDOW_NS = 4 * NS_PER_S  # eight chunks: of whoever loses one datagram in a hundred, four lack something
 CHUNKS_EACH = 2

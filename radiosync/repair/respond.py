@@ -20,14 +20,13 @@
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from radiosync.repair.budget import TokenBucket
+from radiosync.repair.budget import Budgets, TokenBucket
 from radiosync.repair.crowd import SCATTERED_MAX, CrowdWatch
 from radiosync.repair.rounds import CROWD_NS, gather_ns, hold_off_ns
 from radiosync.repair.turns import Turns
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
+from radiosync.wire.groups import Address
 from radiosync.wire.limits import PARITY_MAX
-
-Address = tuple[str, int]
 
 SOON_NS = 5 * NS_PER_S  # what is due so soon goes by its play-at alone: in less, several rounds of asking don't fit
 ASKS_PENDING_MAX = 16_384  # of a listener for a chunk, 200 bytes each: a thousand listeners that return from an outage
@@ -42,6 +41,8 @@ _NEVER = HostNs(-(1 << 62))
 class _Lane:
     """What is asked for of one chunk."""
 
+    turns: Turns
+    """Of those who ask for anything of this kind."""
     asks: dict[Address, int] = field(default_factory=dict)
     """Who asks, and for which symbols, as a bitmap; as many others would do as well."""
     ready_at: HostNs = _NEVER
@@ -53,9 +54,9 @@ class _Lane:
 @dataclass(slots=True)
 class _ChunkRepairs:
     deadline_at: HostNs
-    lost: _Lane = field(default_factory=_Lane)
+    lost: _Lane
     """By who was there when the chunk was sent ..."""
-    backfill: _Lane = field(default_factory=_Lane)
+    backfill: _Lane
     """... and by who came later."""
     any_lost: int = 0
     """The symbols that anybody has lost, as a bitmap, ..."""
@@ -71,6 +72,10 @@ class _ChunkRepairs:
     parity_sent: int = 0
     sent: dict[Address | None, dict[tuple[bool, int], HostNs]] = field(default_factory=dict)
     """To whom which symbol, parity or not, was sent last when."""
+
+    def lane_of(self, turns: Turns) -> _Lane:
+        """Return the lane whose askers have their turns there."""
+        return self.lost if self.lost.turns is turns else self.backfill
 
     @property
     def lost_apart(self) -> bool:
@@ -131,10 +136,9 @@ class RepairQueue:
         self._gathering: list[tuple[HostNs, int, bool]] = []  # a heap: when which chunk is ready, and whether backfill
         self._lost, self._backfill = Turns(), Turns()
         self._backfill_next = False
-        self._rate_each_per_s = rate_each_per_s
         self._total = TokenBucket(rate_total_per_s, BURST, now)
         self._alone = TokenBucket(UNREACHED_PER_S_MAX if rate_total_per_s else 0, BURST, now)
-        self._each: dict[Address, TokenBucket] = {}
+        self._each: Budgets[Address] = Budgets(rate_each_per_s, BURST, BUCKETS_MAX)
         self._unreached: set[Address] = set()
         self._next_at = HostNs(0)
         self._looked_at = _NEVER
@@ -147,11 +151,9 @@ class RepairQueue:
 
     def set_rates(self, each_per_s: int, total_per_s: int) -> None:
         """Follow the stream's own rate, which the budgets are multiples of."""
-        self._rate_each_per_s = each_per_s
+        self._each.set_rate(each_per_s)
         self._total.rate_per_s = total_per_s
         self._alone.rate_per_s = UNREACHED_PER_S_MAX if total_per_s else 0
-        for bucket in self._each.values():
-            bucket.rate_per_s = each_per_s
 
     def note_reach(self, address: Address, *, reached: bool) -> None:
         """Note whether multicast reaches `address`; who is not reached is answered alone, within another budget."""
@@ -169,7 +171,7 @@ class RepairQueue:
         """
         chunk = self._chunks.get(seq)
         if chunk is None:
-            chunk = self._chunks[seq] = _ChunkRepairs(deadline_at)
+            chunk = self._chunks[seq] = _ChunkRepairs(deadline_at, _Lane(self._lost), _Lane(self._backfill))
         chunk.deadline_at = deadline_at  # a pause, or a start that waits, has moved it
         lacking = chunk.not_on_its_way(bitmap, by, now, reached=by not in self._unreached)
         self.repeats_ignored += bitmap.bit_count() - lacking.bit_count()
@@ -185,7 +187,7 @@ class RepairQueue:
                 lane.ready_at, lane.gathered = HostNs(now + gather_ns(deadline_at - now)), False
                 heappush(self._gathering, (lane.ready_at, seq, backfill))
             if lane.gathered:
-                (self._backfill if backfill else self._lost).add(by, seq)
+                lane.turns.add(by, seq)
             self._count += 1
             self._next_at = min(self._next_at, lane.ready_at)
         lane.asks[by] = lacking
@@ -228,25 +230,25 @@ class RepairQueue:
             chunk = self._chunks.get(seq)
             if chunk is None:
                 continue
-            lane, turns = (chunk.backfill, self._backfill) if backfill else (chunk.lost, self._lost)
+            lane = chunk.backfill if backfill else chunk.lost
             if lane.asks and not lane.gathered and lane.ready_at == ready_at:
                 lane.gathered = True
                 for by in lane.asks:
-                    turns.add(by, seq)
+                    lane.turns.add(by, seq)
 
     def _next_in(self, turns: Turns, due_at: HostNs | None, now: HostNs) -> tuple[Address, int] | None:
         """Return whose turn it is of those who have a budget left, and with which chunk, due before `due_at`."""
         for by, seq in turns:
             if due_at is not None and self._chunks[seq].deadline_at > due_at:
                 continue
-            if self._budget(by).available(now) and self._bucket(by, now).available(now):
+            if self._budget(by).available(now) and self._each.available(by, now):
                 return by, seq
         return None
 
     def _serve(self, by: Address, seq: int, turns: Turns, now: HostNs) -> Repair:
         """Choose a symbol of chunk `seq` for `by`, and for who else waits for it."""
         chunk = self._chunks[seq]
-        lane = chunk.lost if turns is self._lost else chunk.backfill
+        lane = chunk.lane_of(turns)
         index, to, parity = _first(lane.asks[by]), None, False
         if by in self._unreached:
             to = by
@@ -260,7 +262,7 @@ class RepairQueue:
             chunk.heal(index, parity=parity, but=self._unreached)
         else:
             lane.asks[to] &= ~(1 << index)
-        self._bucket(by, now).take(now)
+        self._each.take(by, now)
         self._budget(by).take(now)
         turns.served(by)
         chunk.sent.setdefault(to, {})[parity, index] = now
@@ -293,7 +295,7 @@ class RepairQueue:
 
     def forget_listener(self, address: Address) -> None:
         """Drop everything about `address`: what it alone waits for, what it was sent, its budget."""
-        self._each.pop(address, None)
+        self._each.forget(address)
         self._unreached.discard(address)
         for chunk in self._chunks.values():
             chunk.sent.pop(address, None)
@@ -309,7 +311,7 @@ class RepairQueue:
         if last is None:
             return False
         chunk = self._chunks[last[1]]
-        self._drop_ask(last[1], chunk.lost if turns is self._lost else chunk.backfill, last[0])
+        self._drop_ask(last[1], chunk.lane_of(turns), last[0])
         return True
 
     def _tidy(self, seq: int) -> None:
@@ -329,18 +331,10 @@ class RepairQueue:
         del lane.asks[by]
         self._count -= 1
         if lane.gathered:
-            (self._lost if lane is self._chunks[seq].lost else self._backfill).remove(by, seq)
+            lane.turns.remove(by, seq)
 
     def _budget(self, by: Address) -> TokenBucket:
         return self._alone if by in self._unreached else self._total
-
-    def _bucket(self, address: Address, now: HostNs) -> TokenBucket:
-        bucket = self._each.get(address)
-        if bucket is None:
-            while len(self._each) >= BUCKETS_MAX:
-                del self._each[next(iter(self._each))]
-            bucket = self._each[address] = TokenBucket(self._rate_each_per_s, BURST, now)
-        return bucket
 
 
 def _first(bitmap: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-Address = tuple[str, int]
+from radiosync.wire.groups import Address
 
 
 @dataclass(slots=True)

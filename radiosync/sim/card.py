@@ -14,7 +14,7 @@ from radiosync.audio.ring import FrameRing
 from radiosync.clock.dac import DacClock, StampSource
 from radiosync.config import Config
 from radiosync.errors import ConfigError
-from radiosync.listener.playout import DeviceFormat, DevicePlayout
+from radiosync.listener.playout import RENDER_SHARE, DeviceFormat, DevicePlayout, render_ahead_ns
 from radiosync.listener.stream import Stream
 from radiosync.sim.clocks import SimClock
 from radiosync.sim.scheduler import Event, Scheduler, TrueNs
@@ -23,8 +23,6 @@ from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
 BLOCK_NS = 20 * NS_PER_MS  # rendered at a time, as the real device output does ...
 FILL_NS = 20 * NS_PER_MS  # ... and between two fills
-SILENCE_NS = 60 * NS_PER_MS  # rendered ahead of the first music
-RENDER_SHARE = 4  # of a short buffer: so much less lies in the ring
 STUCK_NS = 2 * NS_PER_S  # without a callback: the card is gone ...
 REOPEN_NS = NS_PER_S  # ... and is looked for so often
 STAMPS = ("true", "zero", "copied", "late", "wild")
@@ -211,11 +209,9 @@ class SimDac:
 
     def _ahead_frames(self) -> int:
         begun = self.playout is not None and self.playout.begun
-        most_ns = self._render_ahead_ns
-        if self._stream is not None:
-            most_ns = min(most_ns, self._stream.buffer_ns // RENDER_SHARE)
-        ahead_ns = most_ns if begun else min(most_ns, SILENCE_NS)
-        return self._rate * ahead_ns // NS_PER_S
+        wanted_ns = self._render_ahead_ns
+        buffer_ns = RENDER_SHARE * wanted_ns if self._stream is None else self._stream.buffer_ns
+        return self._rate * render_ahead_ns(wanted_ns, buffer_ns, begun=begun) // NS_PER_S
 
     def _sounds_at(self, frame: int) -> TrueNs:
         rate = self._rate * (1 + self._settings.skew_ppm * 1e-6)

@@ -17,8 +17,8 @@ from random import Random
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from radiosync.wire.groups import Address
 
-Address = tuple[str, int]
 Tap = Callable[[bytes, Address, Address], None]
 """Is told data, source and target of a datagram."""
 

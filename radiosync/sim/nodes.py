@@ -21,14 +21,13 @@ from radiosync.listener.stream import Stream
 from radiosync.sim.card import SimDac
 from radiosync.sim.devices import ExactSink, SimSource
 from radiosync.sim.machine import Machine
-from radiosync.sim.network import Address
 from radiosync.sim.reading import read
 from radiosync.sim.scheduler import TrueNs
 from radiosync.sim.told import Told, cuts
 from radiosync.timeline import PlayState
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs, LocalNs, MediaFrame, ns_from_frames
 from radiosync.wire import ntp
-from radiosync.wire.groups import tier_group
+from radiosync.wire.groups import Address, tier_group
 from radiosync.wire.limits import TIERS_MAX
 from radiosync.wire.messages import ByeReason
 

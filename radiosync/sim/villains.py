@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.machine import Machine
-from radiosync.sim.network import Address
 from radiosync.sim.reading import read
 from radiosync.sim.scenario import Villain
 from radiosync.sim.scheduler import TrueNs
 from radiosync.units import NS_PER_S, HostNs, MediaFrame
 from radiosync.wire import ntp
 from radiosync.wire.codec import encode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Bye, ByeReason, Leave, ListenerState, Nack, NackEntry, Report, Solicit
 
 HEARD_MAX = 2000

@@ -1,6 +1,9 @@
-"""Where a tier goes: to the group whose address is so much further on than the stream's."""
+"""Addresses: what one is, and where a tier goes, to the group whose address is so much further on than the stream's."""
 
 from ipaddress import ip_address
+
+Address = tuple[str, int]
+"""Of a socket: the machine's, with a scope where it has one, and the port."""
 
 
 def tier_group(group: str, tier: int) -> str:

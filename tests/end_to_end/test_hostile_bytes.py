@@ -16,6 +16,7 @@ from radiosync.drivers.interfaces import Interface
 from radiosync.errors import RemoteProtocolError
 from radiosync.wire import ntp
 from radiosync.wire.codec import decode, encode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Leave, Nack, NackEntry, Solicit
 
 AUDIO = (44_100, 2, "PCM_16")
@@ -23,8 +24,6 @@ LOOPBACK = Interface("127.0.0.1", "lo")
 PROC_UDP = Path("/proc/net/udp")
 THROWN_PER_S = 1000
 HEARD_MAX = 2000  # datagrams of each socket to choose from
-
-Address = tuple[str, int]
 
 pytestmark = pytest.mark.skipif(not PROC_UDP.exists(), reason="finds the sockets of a process by /proc")
 

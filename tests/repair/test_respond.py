@@ -499,9 +499,10 @@ def test_forgetting_a_listener_leaves_what_others_wait_for(queue):
     assert [r.index for _, r in drive(queue, START, START + NS_PER_S)] == [0]
 
 
-def test_budgets_are_kept_for_so_many_addresses_only(queue, monkeypatch):
+def test_budgets_are_kept_for_so_many_addresses_only(monkeypatch):
     """An address costs a forger of cookies nothing but a port number."""
     monkeypatch.setattr(module, "BUCKETS_MAX", 8)
+    queue = RepairQueue(PLENTY, PLENTY, START)
     for port in range(100):
         queue.ask(port, 1, FAR, ("10.0.0.9", port), START + port * NS_PER_MS)
     sent = [repair for _, repair in drive(queue, START, START + NS_PER_S)]

@@ -5,10 +5,11 @@ An address has proved itself once it shows the cookie that was sent to it (RFC 9
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.checkers.base import Checker
-from radiosync.sim.network import Address, is_group
+from radiosync.sim.network import is_group
 from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Kind, Leave, Message, Nack, Report
 
 AMPLIFICATION_MAX = 3

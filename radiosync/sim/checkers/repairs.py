@@ -9,12 +9,13 @@ from collections import deque
 from radiosync.host.sender import REPAIRS_PER_S_MIN
 from radiosync.repair.respond import BURST, UNREACHED_PER_S_MAX
 from radiosync.sim.checkers.base import Checker
-from radiosync.sim.network import Address, is_group
+from radiosync.sim.network import is_group
 from radiosync.sim.nodes import HostNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S
 from radiosync.wire.codec import AUDIO_OVERHEAD, decode
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Audio, Kind
 
 KIND = slice(3, 4)

@@ -4,12 +4,12 @@ from collections import deque
 
 from radiosync.repair.request import TICK_NS
 from radiosync.sim.checkers.base import Checker
-from radiosync.sim.network import Address
 from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Kind, Nack, extend_seq
 
 KIND = slice(3, 4)
