@@ -53,7 +53,8 @@ def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
 def end_ns(scenario: Scenario) -> int:
     """Return the true time at which a scenario is over."""
     starts_s = [scenario.host.start_s]
-    starts_s += [fault.at_s + fault.for_s for fault in scenario.faults if fault.kind == "host_restart"]
+    # Who can't go on where it was begins anew as well.
+    starts_s += [fault.at_s + fault.for_s for fault in scenario.faults if fault.kind in {"host_restart", "host_return"}]
     ends_s = [max(starts_s) + scenario.stream_of(scenario.host).seconds]
     if scenario.neighbour is not None:
         ends_s.append(scenario.neighbour.start_s + scenario.stream_of(scenario.neighbour).seconds)

@@ -8,7 +8,8 @@ What kinds of trouble there are is drawn first, and only then how much of each: 
 shows anything (A. Groce et al., "Swarm testing", ISSTA 2012).
 
 Unasked a party is small and short, so that many can be had: up to six listeners and half a minute.  One that is asked
-to last longer has as much trouble in each of its parts.
+to last longer has as much trouble in each of its parts, but pauses, jumps and crashes of its host: of them a few are
+enough, and with more there would be little music.
 """
 
 from dataclasses import replace
@@ -18,19 +19,26 @@ from random import Random
 from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.network import LinkSettings
-from radiosync.sim.scenario import Fault, Host, Limits, Listeners, Order, Scenario, Stream, Villain
+from radiosync.sim.scenario import VILLAINS, Fault, Host, Limits, Listeners, Order, Scenario, Stream, Villain
 from radiosync.units import NS_PER_MS, NS_PER_S
 
 CALM_S = 5.0  # at the beginning, so that everybody has come
 CONVERGE_S = 10.0  # from the last fault on, until all has to be well
 WELL_S = 3.0  # of music after that
-JUMPS_MAX = 4  # with more the music of a long party would soon be over
+JUMPS_MAX = PAUSES_MAX = 4  # with more the music of a long party would soon be over, or last for hours
+PAUSE_S_MAX = 8.0
+VILLAIN_S_MAX = 60.0  # what one does in a minute it can do for ever; who goes leaves something as well
 FAULTS_S = 8.0, 20.0  # of a party that nobody asked to be longer
 OVERFLOWS_MAX = 5000  # after a stall a receive buffer's worth comes at once
 ERROR_NS = 500_000  # of loops that wake up late and stamps that are taken late ...
 ERROR_JITTERS = 3  # ... and of the network's jitter
 
-TROUBLES = ("loss", "bursts", "disorder", "mangling", "holds", "asymmetry", "clocks", "cards", "stalls", "comings")
+TROUBLES = (
+    *("loss", "bursts", "disorder", "mangling", "holds", "asymmetry", "congestion"),  # of the network
+    *("clocks", "cards", "stalls", "comings", "crashes"),
+)
+WRAP_CHUNKS = 500  # at the most, until numbers wrap
+MEMBERSHIP_S = 260.0  # RFC 3376 section 8.4
 
 
 def draw(seed: int, *, listeners: int | None = None, minutes: float | None = None) -> Scenario:
@@ -52,6 +60,7 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
     buffer_s = rng.choice((0.5, 1.0, 3.0, 10.0, 45.0))
     names = [group.name for group in groups]
     faults = tuple(_fault(rng, names, faults_s, troubles, dacs=dacs) for _ in range(rng.randint(0, 4 * parts)))
+    faults += _crash(rng, faults_s, troubles)
     orders, villains = _orders(rng, faults_s, seconds, parts), _villains(rng, faults_s)
     jumps = any(order.kind in {"next", "prev", "seek"} for order in orders)
     return Scenario(
@@ -62,18 +71,22 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
             songs_s=(seconds / 3, 2 * seconds / 3) if not jumps else (seconds / 2,) * 3,
             live=not jumps and buffer_s < 5.0 and rng.random() < 0.2,  # it begins that much later
         ),
-        host=Host(clock=ClockSettings(skew_ppm=rng.choice((0.0, -40.0, 60.0)))),
+        host=Host(
+            clock=ClockSettings(skew_ppm=rng.choice((0.0, -40.0, 60.0))),
+            first_seq=2**32 - rng.randint(0, WRAP_CHUNKS) if rng.random() < 0.2 else 0,
+        ),
         listeners=groups,
         faults=tuple(fault for fault in faults if fault is not None),
         orders=orders,
         villains=villains,
         calm_from_s=faults_s,
+        membership_s=rng.choice((None, None, MEMBERSHIP_S)),
         config={
             "host.codec": "pcm",
             "radio_sync.adaptive_quality": False,  # what is played in a lower quality can't be compared
             "radio_sync.buffer_duration": buffer_s,
             # Twenty milliseconds of 45 seconds would be thousands of chunks, and a run of minutes.
-            "radio_sync.chunk_duration": rng.choice((0.1, 0.5) if buffer_s > 5.0 else (0.02, 0.02, 0.1)),
+            "radio_sync.chunk_duration": rng.choice((0.1, 0.5) if buffer_s > 5.0 else (0.02, 0.05, 0.1)),
         },
         limits=Limits(
             complete=not jumps,
@@ -115,7 +128,7 @@ def _listeners(rng: Random, number: int, seconds: float, troubles: set[str], *, 
         clock=ClockSettings(wander_ppm=rng.choice((0.0, 0.01))),
         clock_ppm_spread=100.0,
         kernel_stamps=rng.random() < 0.7,
-        block_ms=rng.choice((20.0, 100.0)),
+        block_ms=rng.choice((20.0, 100.0, 200.0)),
         up=up,
         down=down,
         dac=card,
@@ -163,7 +176,9 @@ def _fault(rng: Random, names: list[str], seconds: float, troubles: set[str], *,
     if "comings" in troubles:
         kinds += ["listener_restart", "leave", "address_change", "no_multicast", "membership_lost"]
     if "clocks" in troubles:
-        kinds += ["clock_step", "slew", "host_clock_step", "suspend"]
+        kinds += ["clock_step", "slew", "host_clock_step", "host_slew", "suspend", "host_suspend"]
+    if "congestion" in troubles:
+        kinds += ["throttle", "jitter"]
     if "cards" in troubles and dacs:
         kinds += ["unplug", "card_delay"]
     for_s = rng.choice((rng.uniform(0.001, 0.3), rng.uniform(0.3, 4.0), rng.uniform(4.0, 12.0)))
@@ -174,29 +189,49 @@ def _fault(rng: Random, names: list[str], seconds: float, troubles: set[str], *,
         at_s=at_s,
         for_s=for_s,
         listeners=tuple(rng.sample(names, rng.randint(1, len(names)))),
+        kbps=rng.choice((50.0, 500.0)),
         ms=rng.choice((1.0, 20.0, 3000.0)),
         ppm=rng.choice((50.0, -500.0, 500.0)),
     )
+
+
+def _crash(rng: Random, seconds: float, troubles: set[str]) -> tuple[Fault, ...]:
+    """Draw a host that is killed, once at the most: it goes on where it was, or begins anew."""
+    if "crashes" not in troubles or rng.random() < 0.3:
+        return ()
+    kind = rng.choice(("host_return", "host_restart"))
+    # Who begins anew early has not played much that is played again.
+    latest_s = seconds - CALM_S if kind == "host_return" else min(CALM_S + 15.0, seconds - CALM_S)
+    return (Fault(kind=kind, at_s=rng.uniform(2.0, latest_s), for_s=rng.uniform(0.1, CALM_S)),)
 
 
 def _orders(rng: Random, faults_s: float, seconds: float, parts: int) -> tuple[Order, ...]:
     """Draw what somebody does meanwhile; whatever was paused goes on."""
     if rng.random() < 0.6:
         return ()
-    orders = []
+    orders, pauses = [], 0
     for number in range(rng.randint(1, 4 * parts)):
         jumps = ("next", "prev", "seek") if number < JUMPS_MAX else ()
-        kind = rng.choice(("pause", "resume", *jumps, "resync"))
-        orders.append(Order(kind=kind, at_s=rng.uniform(2.0, faults_s), seconds=rng.uniform(0.0, seconds / 4)))
+        kind = rng.choice(
+            ("pause", "resume", *jumps, "resync") if pauses < PAUSES_MAX else ("resume", *jumps, "resync")
+        )
+        at_s = rng.uniform(2.0, faults_s)
+        orders.append(Order(kind=kind, at_s=at_s, seconds=rng.uniform(0.0, seconds / 4)))
+        if kind == "pause":
+            pauses += 1
+            orders.append(Order(kind="resume", at_s=min(at_s + rng.uniform(0.0, PAUSE_S_MAX), faults_s)))
     return (*orders, Order(kind="resume", at_s=faults_s))
 
 
 def _villains(rng: Random, faults_s: float) -> tuple[Villain, ...]:
     if rng.random() < 0.7:
         return ()
-    kinds = ("greedy", "liar", "deaf", "parrot", "forger")
-    rates = (5.0, 100.0)
     return tuple(
-        Villain(kind=rng.choice(kinds), at_s=rng.uniform(0, 3), for_s=faults_s - 3.0, rate_per_s=rng.choice(rates))
+        Villain(
+            kind=rng.choice(VILLAINS),
+            at_s=(at_s := rng.uniform(0.0, faults_s - 3.0)),
+            for_s=min(rng.uniform(3.0, VILLAIN_S_MAX), faults_s - at_s),
+            rate_per_s=rng.choice((5.0, 100.0)),
+        )
         for _ in range(rng.randint(1, 2))
     )

@@ -1,19 +1,26 @@
 """Parties drawn at random: what must hold always holds."""
 
+from pathlib import Path
+
 import pytest
 
 from radiosync.sim.card import STAMPS
 from radiosync.sim.run import run_scenario
-from radiosync.sim.scenario import VILLAINS
+from radiosync.sim.scenario import VILLAINS, Scenario
 from radiosync.sim.swarm import draw
 
 SEEDS = (1, 2, 11, 108)  # quick ones, of every kind
-FOUND = (9, 1099, 1155, 1220)  # what they once found: SIMULATION.md says what
+FOUND = sorted((Path(__file__).parents[2] / "configs" / "scenarios" / "found").glob("*.toml"))  # see SIMULATION.md
 
 
-@pytest.mark.parametrize("seed", SEEDS + FOUND)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_swarm(seed):
     assert not run_scenario(draw(seed), seed).violations
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_what_once_was_wrong_is_well(path):
+    assert not run_scenario(Scenario.load(path), int(path.stem)).violations
 
 
 def test_the_swarm_draws_every_kind_of_trouble():
@@ -29,10 +36,18 @@ def test_the_swarm_draws_every_kind_of_trouble():
         "card_delay",
         "leave",
         "address_change",
+        "host_slew",
+        "host_suspend",
+        "host_return",
+        "host_restart",
+        "throttle",
+        "jitter",
     }
-    assert {villain.kind for scenario in drawn for villain in scenario.villains} == set(VILLAINS) - {"impostor"}
+    assert {villain.kind for scenario in drawn for villain in scenario.villains} == set(VILLAINS)
     assert {s.listeners[0].dac.stamps for s in drawn if s.listeners[0].dac} == set(STAMPS)
     assert any(scenario.stream.live for scenario in drawn)
+    assert any(scenario.host.first_seq for scenario in drawn)
+    assert any(scenario.membership_s for scenario in drawn)
     assert all(scenario.calm_from_s for scenario in drawn)
 
 
