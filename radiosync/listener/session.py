@@ -120,6 +120,8 @@ class ListenerSession:
         stream = self.stream
         ours = stream is not None and message.session == stream.session and source[0] == stream.host_ip
         if stream is not None and ours and isinstance(message, Audio):
+            if message.repair:
+                self._discovery.served(now)
             self.reach.heard(now, through_group=through_group, asked_for=message.repair)
             stream.receive_audio(message, now)
             return
@@ -192,6 +194,7 @@ class ListenerSession:
         if entries:
             nack = Nack(session=stream.session, cookie=stream.cookie, listener_id=self._listener_id, entries=entries)
             self._out.append(Datagram(encode(nack), stream.control_address))
+            self._discovery.requested(now)
         self._report(stream, now)
         ended = stream.ended
         if ended and not self._end_told:
@@ -256,7 +259,9 @@ class ListenerSession:
                 stream.clock_address = (source[0], announce.clock_port)
             if source == stream.control_address:
                 stream.receive_announce(announce, now)
-                stream.cookie = announce.cookie
+                if announce.cookie != stream.cookie:
+                    stream.cookie = announce.cookie
+                    self._discovery.served(now)
                 self._discovery.answered(now)
         elif stream is None or self._replaces(stream, announce, source, now):
             self.stream = Stream(announce, source[0], now, self._rng, self.config, self._memory)

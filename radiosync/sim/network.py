@@ -14,6 +14,7 @@ from functools import partial
 from heapq import heappop, heappush
 from random import Random
 
+from radiosync.sim.bottleneck import Bottleneck, Throttle
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US
@@ -66,7 +67,7 @@ class LinkSettings:
     """Intervals, from and until, in which nothing passes."""
     multicast_outages_ns: tuple[tuple[int, int], ...] = ()
     """Intervals in which nothing passes that goes to a group."""
-    throttles_ns: tuple[tuple[int, int, int], ...] = ()
+    throttles_ns: tuple[Throttle, ...] = ()
     """Intervals, from and until, and the bits per second of the bottleneck that there is meanwhile."""
     rough_ns: tuple[tuple[int, int], ...] = ()
     """Intervals in which the jitter is `rough_jitter_ns`."""
@@ -113,7 +114,7 @@ class Direction:
         self._burst_until = 0
         self._hold = (0, 0)  # the latest pause: from, until
         self._last_at = 0
-        self._free_at = 0
+        self._bottleneck = Bottleneck()
         self._on_way: list[int] = []
 
     def transit(self, size: int, at: TrueNs, *, multicast: bool) -> list[TrueNs]:
@@ -133,12 +134,8 @@ class Direction:
                 continue
             counters.duplicated += bool(arrivals)
             out_at: int = at
-            bits_per_s = settings.bits_per_s
-            if settings.throttles_ns:
-                throttled = next((bps for begin, end, bps in settings.throttles_ns if begin <= at < end), 0)
-                bits_per_s = throttled or bits_per_s
-            if bits_per_s:
-                out_at = self._free_at = max(at, self._free_at) + size * 8 * NS_PER_S // bits_per_s
+            if settings.bits_per_s or settings.throttles_ns:
+                out_at = self._bottleneck.passed_at(size, at, settings.bits_per_s, settings.throttles_ns)
             if settings.hold_every_ns:
                 out_at = self._released_at(out_at)
             out_at += settings.delay_ns

@@ -63,8 +63,8 @@ def end_ns(scenario: Scenario) -> int:
 
 
 def _later_s(scenario: Scenario) -> float:
-    """Return how much later the music may end for orders to pause it and, if it is live, for stalls of the host."""
-    stalls = (fault for fault in scenario.faults if fault.kind == "host_stall" and scenario.stream.live)
+    """Return how much later the music may end for orders to pause it, and for a host that stands still."""
+    stalls = (fault for fault in scenario.faults if fault.kind in {"host_stall", "host_suspend"})
     seconds, paused_s = sum(fault.for_s for fault in stalls), None
     for order in sorted(scenario.orders, key=lambda order: order.at_s):
         if order.kind == "pause" and paused_s is None:

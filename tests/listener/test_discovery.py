@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from radiosync.audio.format import AudioFormat, SampleFormat
-from radiosync.listener.discovery import NONCES_MAX, RENEW_NS, Discovery
+from radiosync.listener.discovery import NONCES_MAX, RENEW_NS, UNSERVED_NS, Discovery
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import SOLICIT_BYTES, decode
 from radiosync.wire.messages import Announce
@@ -111,3 +111,35 @@ def test_hurry_asks_at_once_but_not_more_than_a_series_a_second(discovery):
         discovery.hurry(at)
         asked += discovery.ask(at, 0) is not None
     assert 9 <= asked <= 12, "four in each second"
+
+
+def renewals(discovery, requests, served=()):
+    """Return at which milliseconds it asks anew, with an answer at once, where these are of requests and of repairs."""
+    discovery.ask(START, 5)
+    discovery.answered(START)
+    asked = []
+    for millisecond in sorted({*requests, *served}):
+        now = START + millisecond * NS_PER_MS
+        if millisecond in served:
+            discovery.served(now)
+        else:
+            discovery.requested(now)
+        if discovery.ask(now, 5):
+            discovery.answered(now)
+            asked.append(millisecond)
+    return asked
+
+
+def test_requests_that_nobody_serves_renew_the_cookie_ever_less_often(discovery):
+    asked = renewals(discovery, range(0, 16_000, 100))
+    assert [b - a for a, b in pairwise([0, *asked])] == [1100, 2100, 4100, 8100]
+
+
+def test_a_repair_says_that_the_cookie_is_good(discovery):
+    assert renewals(discovery, range(0, 20_000, 100), served=range(50, 20_000, 900)) == []
+    assert renewals(discovery, range(20_000, 22_000, 100), served=[20_050]) == [21_100]
+
+
+def test_a_request_now_and_then_that_is_not_served_is_no_reason(discovery):
+    every_ns = UNSERVED_NS + 100 * NS_PER_MS
+    assert renewals(discovery, range(0, 20_000, every_ns // NS_PER_MS)) == []
