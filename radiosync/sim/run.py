@@ -51,7 +51,7 @@ def build(scenario: Scenario, seed: int, *, keep_trace: bool = False) -> World:
 
 
 def end_ns(scenario: Scenario) -> int:
-    """Return the true time at which a scenario is over."""
+    """Return the true time at which a scenario is over at the latest."""
     starts_s = [scenario.host.start_s]
     # Who can't go on where it was begins anew as well.
     starts_s += [fault.at_s + fault.for_s for fault in scenario.faults if fault.kind in {"host_restart", "host_return"}]
@@ -60,6 +60,19 @@ def end_ns(scenario: Scenario) -> int:
         ends_s.append(scenario.neighbour.start_s + scenario.stream_of(scenario.neighbour).seconds)
     lead_s = scenario.settings.host.start_lead
     return ns_from_s(max(ends_s) + lead_s + _later_s(scenario) + scenario.extra_s)
+
+
+def _planned_ns(scenario: Scenario) -> int:
+    """Return the true time from which on nothing is planned any more, and everybody has to be well."""
+    plans_s = [scenario.host.start_s, *(group.start_s + group.start_s_spread for group in scenario.listeners)]
+    plans_s += [fault.at_s + fault.for_s for fault in scenario.faults]
+    plans_s += [villain.at_s + villain.for_s for villain in scenario.villains]
+    plans_s += [order.at_s for order in scenario.orders]
+    if scenario.neighbour is not None:
+        plans_s.append(scenario.neighbour.start_s)
+    if scenario.calm_from_s is not None:
+        plans_s.append(scenario.calm_from_s + scenario.limits.converge_s_max)
+    return ns_from_s(max(plans_s))
 
 
 def _later_s(scenario: Scenario) -> float:
@@ -92,7 +105,7 @@ def run_scenario(
         world.watch(Recorder(world, write).look)
     checks = Checks(world, scenario)
     world.watch(checks.look)
-    violations = tuple(_run(world, checks, end_ns(scenario), progress))
+    violations = tuple(_run(world, checks, scenario, progress))
     for violation in violations:
         if write is not None:
             write({"kind": "violation", "violation": violation})
@@ -106,11 +119,17 @@ def run_scenario(
     )
 
 
-def _run(world: World, checks: Checks, until: int, progress: Progress | None) -> list[str]:
-    """Let a world run to its end, and return what is wrong with it."""
+def _run(world: World, checks: Checks, scenario: Scenario, progress: Progress | None) -> list[str]:
+    """Let a world run to its end, and return what is wrong with it.
+
+    That is a while after the last of its hosts has gone, or when it should have.
+    """
+    until, planned, gone_at = end_ns(scenario), _planned_ns(scenario), world.now
     try:
-        while world.now < until:
+        while world.now < min(until, max(gone_at, planned) + ns_from_s(scenario.extra_s)):
             world.run(min(world.now + STEP_NS, until))
+            if not all(host.ended for host in world.hosts):
+                gone_at = world.now
             if progress is not None:
                 progress(world.now / NS_PER_S, until / NS_PER_S)
     except Exception as error:  # whatever it is, it has to be told with the seed

@@ -56,7 +56,8 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
     parts = max(1, round(faults_s / FAULTS_S[1]))
     groups = tuple(_listeners(rng, n, faults_s, troubles, dacs=dacs) for n in range(rng.randint(1, 3)))
     if listeners is not None:
-        groups = _shared(rng, groups, rng.randint(1, listeners))
+        # Few are the rule, and cheap; every doubling is as likely as the one before.
+        groups = _shared(rng, groups, min(int((listeners + 1) ** rng.random()), listeners))
     buffer_s = rng.choice((0.5, 1.0, 3.0, 10.0, 45.0))
     names = [group.name for group in groups]
     faults = tuple(_fault(rng, names, faults_s, troubles, dacs=dacs) for _ in range(rng.randint(0, 4 * parts)))
