@@ -69,11 +69,8 @@ class TimelineLog:
 
     def __init__(self, first: Timeline) -> None:
         self._records = [first]
-
-    @property
-    def newest(self) -> Timeline:
+        self.newest = first
         """The record with the highest version."""
-        return self._records[-1]
 
     @property
     def records(self) -> tuple[Timeline, ...]:
@@ -85,23 +82,26 @@ class TimelineLog:
 
         One that would take effect before its predecessor does not come from an honest host, and is refused.
         """
-        newest = self._records[-1]
+        newest = self.newest
         if record.version <= newest.version or record.effective_at < newest.effective_at:
             return False
         self._records.append(record)
+        self.newest = record
         del self._records[:-RECORDS_MAX]
         return True
 
     def at(self, instant: HostNs) -> Timeline:
         """Return the record in force at `instant`; before the first took effect, the first."""
-        for record in reversed(self._records):  # nearly always the newest
+        if self.newest.effective_at <= instant:  # nearly always
+            return self.newest
+        for record in reversed(self._records):
             if record.effective_at <= instant:
                 return record
         return self._records[0]
 
     def after(self, record: Timeline) -> Timeline | None:
         """Return the record that follows `record`, if it is known."""
-        if record.version >= self._records[-1].version:
+        if record is self.newest or record.version >= self.newest.version:
             return None
         return next(r for r in self._records if r.version > record.version)
 

@@ -41,7 +41,8 @@ class ExactPlayout:
         self._block_frames = max(1, frames_from_ns(block_ns, buffer.format.rate))
         self._muted = False
         self._record: Timeline | None = None
-        self._due_key: tuple[MediaFrame, Timeline, ClockMapping, int] | None = None
+        self._due_frame: MediaFrame | None = None
+        self._due_by: tuple[Timeline | None, ClockMapping | None, int] = (None, None, 0)
         self._due = LocalNs(0)
         self.cursor: MediaFrame | None = None
         self.final_frame: MediaFrame | None = None
@@ -86,32 +87,34 @@ class ExactPlayout:
 
     def take(self, now: LocalNs) -> Block | None:
         """Return the next block if it is due."""
-        record = self._follow(now)
-        if record is None or self.cursor is None or self.ended:
+        record, cursor = self._follow(now), self.cursor
+        if record is None or cursor is None or self.ended:
             return None
-        due_at = self._due_at(self.cursor, record)
+        due_at = self._due_at(cursor, record)
         if due_at > now:
             return None
-        behind = self._schedule.frame_at(now, record) - self.cursor
+        behind = self._schedule.frame_at(now, record) - cursor
         count = min(max(self._block_frames, behind), BLOCK_FRAMES_MAX)
         for end in (self._schedule.end_frame(record), self.final_frame):
-            count = count if end is None else min(count, end - self.cursor)
+            count = count if end is None else min(count, end - cursor)
         if self._muted:
             samples, present = self._buffer.format.silence(count), np.zeros(count, np.bool_)
         else:
-            samples, present = self._buffer.read(self.cursor, count)
-        gain = self._schedule.solos.gain(self.cursor, count)
+            samples, present = self._buffer.read(cursor, count)
+        gain = self._schedule.solos.gain(cursor, count)
         if gain is not None:
             samples = quieter(samples, gain)
-        gap = ~present
-        self.concealed_frames += int(np.count_nonzero(gap))
-        self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self.gap_frames)
-        self.gap_frames = gap_at_end(present, self.gap_frames)
+        if missing := count - int(np.count_nonzero(present)):
+            gap = ~present
+            self.concealed_frames += missing
+            self.gaps += int(np.count_nonzero(gap[1:] & present[:-1])) + int(gap[0] and not self.gap_frames)
+            self.gap_frames = gap_at_end(present, self.gap_frames)
+        else:
+            self.gap_frames = 0
         self.sync_error_ns = float(now - due_at)
-        block = Block(frame=self.cursor, samples=samples, due_at=due_at)
-        self.cursor = MediaFrame(self.cursor + count)
+        self.cursor = MediaFrame(cursor + count)
         self._buffer.drop_before(self.cursor)
-        return block
+        return Block(frame=cursor, samples=samples, due_at=due_at)
 
     def _plays_on(self, record: Timeline, cursor: MediaFrame) -> bool:
         if record is self._schedule.log.newest:  # it has no end yet
@@ -121,17 +124,23 @@ class ExactPlayout:
 
     def _due_at(self, cursor: MediaFrame, record: Timeline) -> LocalNs:
         """Return when `cursor` is due: reckoned once, since every turn of a loop asks, until something has moved."""
-        key = (cursor, record, self._schedule.mapping, self._schedule.offset_ns)
-        if key != self._due_key:
-            self._due_key, self._due = key, self._schedule.due_at(cursor, record)
+        schedule, (by, mapping, offset_ns) = self._schedule, self._due_by
+        if (
+            cursor != self._due_frame
+            or record is not by
+            or schedule.mapping is not mapping
+            or schedule.offset_ns != offset_ns
+        ):
+            self._due_frame, self._due_by = cursor, (record, schedule.mapping, schedule.offset_ns)
+            self._due = schedule.due_at(cursor, record)
         return self._due
 
     def _follow(self, now: LocalNs) -> Timeline | None:
         """Go on to the record that is to be played by now; return it if it plays."""
-        while self._record is not None and self.cursor is not None:
-            if self._plays_on(self._record, self.cursor):
-                return self._record
-            following = self._schedule.log.after(self._record)
+        while (record := self._record) is not None and self.cursor is not None:
+            if self._plays_on(record, self.cursor):
+                return record
+            following = self._schedule.log.after(record)
             if following is None or self._schedule.begin_at(following) > now:
                 return None
             self._record = following

@@ -15,7 +15,6 @@ beginning fades in over the tail of the earlier.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from enum import Enum, auto
 from operator import itemgetter
 
@@ -138,6 +137,9 @@ class JitterBuffer:
         self._behind: OrderedDict[MediaFrame, tuple[int, Samples]] = OrderedDict()
         self._fade_frames = frames_from_ns(OVERLAP_NS, audio.rate)
         self._bytes = 0
+        self._whole_frames = 0  # of all chunks that are complete
+        self._lossy = False  # whether any chunk has come that is
+        self._found: tuple[int, int, Slot | None] = (0, 0, None)  # the frames for which `header_at` has found what
         self.floor_frame = MediaFrame(0)
         self.overflows = 0
         self.broken = 0
@@ -163,13 +165,17 @@ class JitterBuffer:
                 return Added.REFUSED
             slot = self._slots[seq] = Slot(seq, header)
             insort(self._order, (header.first_frame, seq))
+            self._found = (0, 0, None)
             self._bytes += header.coded_bytes
         elif not slot.knows(header.tier) and self._bytes + header.coded_bytes > BYTES_MAX:
             self.overflows += 1
             return Added.REFUSED
-        before_bytes = slot.coded_bytes
+        self._lossy = self._lossy or header.codec == Codec.OPUS
+        before_bytes, was_complete = slot.coded_bytes, slot.complete
         added = slot.add(audio)
         self._bytes += slot.coded_bytes - before_bytes
+        if slot.complete and not was_complete:
+            self._whole_frames += slot.end - slot.begin
         return added
 
     def make_room(self, buffer_ns: int, chunk_frames: int) -> None:
@@ -219,8 +225,11 @@ class JitterBuffer:
     def drop_before(self, frame: MediaFrame) -> None:
         """Forget the chunks that end at or before `frame`."""
         self.floor_frame = max(self.floor_frame, frame)
+        order = self._order
+        if not order or order[0][0] >= frame:
+            return
         # One that claims to last long must not hold what lies behind it.
-        for entry in self._order[: bisect_left(self._order, frame, key=itemgetter(0))]:
+        for entry in order[: bisect_left(order, (frame,))]:
             if self._slots[entry[1]].end <= frame:
                 self._remove(entry)
 
@@ -234,7 +243,11 @@ class JitterBuffer:
         """Return the first frame from `frame` on that is not here completely; looks no further than `enough`."""
         if not self._order or self._order[0][0] > frame:
             return frame
-        for slot in self._from(frame):
+        slots, first = self._slots, frame
+        for position in range(self._index(frame), len(self._order)):
+            slot = slots[self._order[position][1]]
+            if slot.end <= first:
+                continue
             if slot.begin > frame or not slot.complete or (enough is not None and frame >= enough):
                 break
             frame = slot.end
@@ -242,17 +255,29 @@ class JitterBuffer:
 
     def complete_frames(self, frame: MediaFrame) -> int:
         """Return how many frames from `frame` on are here, gaps not counted."""
-        ready = 0
-        for slot in self._from(frame):
-            if slot.complete:
-                ready += slot.end - max(frame, slot.begin)
+        # All but what lies before: of what has been played little is kept.
+        order, slots = self._order, self._slots
+        ready, first = self._whole_frames, self._index(frame)
+        for _, seq in order[:first]:
+            slot = slots[seq]
+            ready -= slot.end - slot.begin if slot.complete else 0
+        if first < len(order) and (slot := slots[order[first][1]]).complete and slot.begin < frame:
+            ready -= min(frame, slot.end) - slot.begin
         return ready
 
     def read(self, frame: MediaFrame, count: int) -> tuple[Samples, NDArray[np.bool_]]:
         """Return `count` frames from `frame` on, and which of them are present; absent ones are silence."""
+        overlapping = self._overlapping(frame, count)
+        if len(overlapping) == 1 and not self._lossy:  # nearly always
+            (slot,) = overlapping
+            within = slot.complete and slot.begin <= frame and frame + count <= slot.end
+            decoded = self._decode(slot) if within else None
+            if decoded is not None:
+                begin = frame - slot.begin
+                return decoded.samples[begin : begin + count].copy(), np.ones(count, np.bool_)
         samples = self.format.silence(count)
         present = np.zeros(count, np.bool_)
-        for slot in self._overlapping(frame, count):
+        for slot in overlapping:
             decoded = self._decode(slot) if slot.complete else None
             if decoded is None:
                 continue
@@ -265,27 +290,33 @@ class JitterBuffer:
 
     def header_at(self, frame: MediaFrame) -> ChunkHeader | None:
         """Return the header of the chunk that `frame` lies in."""
-        if not self._order or self._order[0][0] > frame:
-            return None
-        for slot in self._from(frame):
-            return slot.header if slot.begin <= frame else None
+        begin, until, slot = self._found
+        if slot is not None and begin <= frame < until:  # every turn of a loop asks
+            return slot.header
+        order = self._order
+        for position in range(self._index(frame), len(order)):
+            slot = self._slots[order[position][1]]
+            if slot.begin > frame:
+                return None
+            if slot.end > frame:
+                until = min(slot.end, order[position + 1][0]) if position + 1 < len(order) else slot.end
+                self._found = slot.begin, until, slot
+                return slot.header
         return None
 
-    def _from(self, frame: MediaFrame) -> Iterator[Slot]:
-        """Yield the slots in order of their frames, from the one that `frame` lies in."""
-        order, slots = self._order, self._slots
-        for position in range(max(0, bisect_right(order, (frame, _AFTER_ALL)) - 1), len(order)):
-            slot = slots[order[position][1]]
-            if slot.end > frame:
-                yield slot
+    def _index(self, frame: MediaFrame) -> int:
+        """Return the place in the order of the last slot that begins at or before `frame`, or 0."""
+        return max(0, bisect_right(self._order, (frame, _AFTER_ALL)) - 1)
 
     def _overlapping(self, frame: MediaFrame, count: int) -> list[Slot]:
         """Return the slots that hold any of `count` frames from `frame` on; a list, since decoding may remove one."""
-        found = []
-        for slot in self._from(frame):
-            if slot.begin >= frame + count:
+        found, slots, end = [], self._slots, frame + count
+        for position in range(self._index(frame), len(self._order)):
+            slot = slots[self._order[position][1]]
+            if slot.begin >= end:
                 break
-            found.append(slot)
+            if slot.end > frame:
+                found.append(slot)
         return found
 
     def _make_room(self, header: ChunkHeader, seq: int) -> bool:
@@ -305,11 +336,16 @@ class JitterBuffer:
 
     def _remove(self, entry: tuple[MediaFrame, int]) -> None:
         self._order.remove(entry)
-        self._bytes -= self._slots.pop(entry[1]).coded_bytes
+        self._found = (0, 0, None)
+        slot = self._slots.pop(entry[1])
+        self._bytes -= slot.coded_bytes
+        self._whole_frames -= slot.end - slot.begin if slot.complete else 0
         self._decoded.pop(entry[1], None)
 
     def _join(self, slot: Slot, decoded: Decoded, begin: int, part: Samples) -> None:
         """Cross-fade what `part`, the frames of a chunk from its `begin` on, has of the chunk's edges."""
+        if not self._lossy:
+            return
         frames, end = len(decoded.samples), begin + len(part)
         longest = min(self._fade_frames, frames // 2)
         if begin < longest:

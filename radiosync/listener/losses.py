@@ -9,6 +9,7 @@ from collections import deque
 from radiosync.units import NS_PER_MS, LocalNs
 
 REORDER_GUARD_NS = 30 * NS_PER_MS  # a datagram that is later than its successor by more was lost, on any LAN
+NONE = range(0)
 LOOKS_MAX = 4096  # chunks waiting for the guard to pass: a minute of the smallest chunks
 
 
@@ -36,7 +37,7 @@ class LossDetector:
     def due(self, now: LocalNs) -> range:
         """Return the chunks to look at now, each once."""
         if not self._looks or self._looks[0][0] > now:
-            return range(0)
+            return NONE
         until = self._checked
         while self._looks and self._looks[0][0] <= now:
             until = self._looks.popleft()[1]

@@ -74,7 +74,7 @@ class Reach:
 
     def rejoin_due(self, now: LocalNs) -> bool:
         """Say whether to leave the group and join it again now, and schedule the next time."""
-        if now < min(self._rejoin_at, self._refresh_at):
+        if now < self._rejoin_at and now < self._refresh_at:
             return False
         self.rejoins += 1
         self._refresh_at = self._refreshed(now)
@@ -91,9 +91,10 @@ class Reach:
         if self._group_at is None:
             return False
         if not self.wants_copy:
+            if now - self._group_at < self._silent_ns:
+                return False
             # It must have been heard since the group fell silent, or it is the host or the whole network that fails.
-            alive = heard_at - self._group_at >= self._silent_ns // 2
-            self.wants_copy = alive and now - self._group_at >= self._silent_ns
+            self.wants_copy = heard_at - self._group_at >= self._silent_ns // 2
             if self.wants_copy:
                 again = now - self._went_back_at < BACK_NS_MAX
                 self._back_ns = min(2 * self._back_ns, BACK_NS_MAX) if again else BACK_NS

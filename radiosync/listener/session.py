@@ -55,6 +55,7 @@ REPORT_SPREAD = 1.1  # of the interval at most, 0.9 at least: so that listeners 
 SILENT_NS = 2 * NS_PER_S  # two announcements missed: ask who is there
 GONE_NS = 5 * NS_PER_S  # silence after which a stream that has ended, or not begun, is over ...
 LOST_NS = 30 * NS_PER_S  # ... and one that has run dry: while a host remembers us, it may be the network
+AT_EASE = (ListenerState.PLAYING, ListenerState.PAUSED, ListenerState.ENDED)
 FROM_HOSTS = (Announce, SongInfo, Audio, Bye, Sync, Solo)
 
 
@@ -159,7 +160,8 @@ class ListenerSession:
     def handle_timeout(self, now: LocalNs) -> None:
         """Do what is due."""
         stream = self.stream
-        self._rejoin |= self.reach.rejoin_due(now)
+        if self.reach.rejoin_due(now):
+            self._rejoin = True
         if self._rejoin and (stream is None or self.reach.silent(now)):
             self._discovery.hurry(now)  # does a host live?
         if stream is None:
@@ -188,7 +190,7 @@ class ListenerSession:
         if silent_ns > SILENT_NS:
             self._discovery.hurry(now)
             self._solicit(now, 0, None)
-        else:
+        elif now >= self._discovery.due_at:
             self._solicit(now, stream.session, stream.control_address)
         entries = stream.ask(now)
         if entries:
@@ -318,9 +320,10 @@ class ListenerSession:
     def _report(self, stream: Stream, now: LocalNs) -> None:
         state, ready = stream.state(now), stream.ready_frame(now)
         period_ns = REPORT_NS
-        if state in (ListenerState.PLAYING, ListenerState.PAUSED, ListenerState.ENDED) and not stream.quality.tier:
+        if state in AT_EASE and not stream.quality.tier:
             period_ns = min(max(REPORT_NS, stream.report_ns), REPORT_NS_MAX)  # nothing is wrong: as the host wishes
-        self._report_at = min(self._report_at, LocalNs(now + round(REPORT_SPREAD * period_ns)))
+        if self._report_at > now + period_ns:
+            self._report_at = min(self._report_at, LocalNs(now + round(REPORT_SPREAD * period_ns)))
         if now < self._report_at and (state, ready) == self._reported:
             return
         self._report_at = LocalNs(now + round(period_ns * self._rng.uniform(2 - REPORT_SPREAD, REPORT_SPREAD)))

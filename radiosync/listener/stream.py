@@ -81,6 +81,7 @@ class Stream:
         self.rtt_ns = 0
         self.exchange: Exchange | None = None
         self.sync: ClientSync | None = None
+        self._enough_frame = MediaFrame(0)  # up to which everything must be here to be ready for its target
         self._prepared_version = 0
         self.arrivals = ArrivalJitter()
         self._echo: tuple[HostNs, LocalNs] = (HostNs(0), now)
@@ -125,6 +126,8 @@ class Stream:
         """Take in a sync command: begin to work for its target, or follow its timeline."""
         self.heard_at = now
         self.sync = calculate_client_sync(command, self.rtt_ns)
+        enough = frames_from_ns(self.sync.required_ns, self.format.rate)
+        self._enough_frame = MediaFrame(self.sync.target_frame + enough)
         self._prepared_version = command.timeline.version if command.phase is SyncPhase.PREPARE else 0
         self._follow(command.timeline, now)
         self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)  # a start that waits moves with time
@@ -185,19 +188,20 @@ class Stream:
 
     def handle_timeout(self, now: LocalNs) -> bool:
         """Do what is due; say whether playing has just been started."""
+        buffer, requests, playout = self.buffer, self.requests, self.playout
         for seq in self._losses.due(now):
-            bitmap = self.requests.missing(seq)
+            bitmap = requests.missing(seq)
             if bitmap:
-                self.counters.symbols_lost += self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
+                self.counters.symbols_lost += requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self._want(seq, now)
-        while self.buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
-            self._want(self.buffer.dropped.popleft(), now)
+        while buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
+            self._want(buffer.dropped.popleft(), now)
         if self.quality.slot_over(now):
             self._choose_quality(now)
-        playing = self.playout is not None and self.playout.cursor is not None
-        if not playing or self.buffer.full:  # of what a device has not taken that is gone
+        playing = playout is not None and playout.cursor is not None
+        if not playing or buffer.full:  # of what a device has not taken that is gone
             # Nothing else forgets what has passed then, and a buffer full of it takes in no more.
-            self.buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
+            buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
         return not playing and self._try_start(now)
 
     # --- out -----------------------------------------------------------------------------------------------------
@@ -211,13 +215,16 @@ class Stream:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest, the playout's and the clock's wishes included."""
-        play_at: LocalNs | None = None
-        if self.playout is None or self.playout.cursor is None:
-            play_at = LocalNs(now + 20 * NS_PER_MS)
-        elif isinstance(self.playout, ExactPlayout):
-            play_at = self.playout.next_timeout()
-        wishes = (self.poller.next_timeout(), self._losses.next_timeout(), self.requests.next_timeout(), play_at)
-        return min([at for at in wishes if at is not None])
+        wake_at, playout = self.poller.next_timeout(), self.playout
+        if playout is None or playout.cursor is None:
+            wake_at = min(wake_at, LocalNs(now + 20 * NS_PER_MS))
+        elif isinstance(playout, ExactPlayout) and (play_at := playout.next_timeout()) is not None:
+            wake_at = min(wake_at, play_at)
+        if (look_at := self._losses.next_timeout()) is not None:
+            wake_at = min(wake_at, look_at)
+        if (ask_at := self.requests.next_timeout()) is not None:
+            wake_at = min(wake_at, ask_at)
+        return wake_at
 
     # --- what others may know ------------------------------------------------------------------------------------
 
@@ -269,8 +276,7 @@ class Stream:
         """Return the target of the sync command that this listener is ready for, if it is."""
         if self.sync is None or not self.clock_ready(now):
             return None
-        target = self.sync.target_frame
-        enough = MediaFrame(target + frames_from_ns(self.sync.required_ns, self.format.rate))
+        target, enough = self.sync.target_frame, self._enough_frame
         until = self.buffer.contiguous_until(target, enough)
         return target if until >= enough or target < until == self.final_frame else None
 
@@ -313,7 +319,7 @@ class Stream:
 
     def _follow(self, timeline: Timeline, now: LocalNs) -> None:
         old = self.schedule.log.newest
-        if not self.schedule.log.add(timeline):
+        if timeline is old or not self.schedule.log.add(timeline):
             return
         end = self.schedule.end_frame(old)
         if timeline.epoch != old.epoch and end is not None:
@@ -343,9 +349,8 @@ class Stream:
             self.requests.want(seq, deadline_at, now, eager=eager)
 
     def _position(self, now: LocalNs) -> MediaFrame:
-        if self.playout is not None and self.playout.cursor is not None:
-            return self.playout.cursor
-        return self.schedule.frame_at(now)
+        cursor = None if self.playout is None else self.playout.cursor
+        return self.schedule.frame_at(now) if cursor is None else cursor
 
     def _deadline_at(self, seq: int, now: LocalNs) -> LocalNs | None:
         """Return when the last frame of chunk `seq` is due; None if it will not be heard.

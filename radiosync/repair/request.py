@@ -59,6 +59,7 @@ class RequestScheduler:
         self._missing = missing
         self._tier = tier
         self._wants: dict[int, _Want] = {}
+        self._ask_at: LocalNs | None = None  # the earliest of what is missing; None where that is to be found again
         self._tick_at = LocalNs(0)
         self.rtt_ns = 0
         self.symbols_per_chunk = 1
@@ -90,9 +91,11 @@ class RequestScheduler:
             return
         wait = 0 if eager else truncated_exponential(self._rng, round_ns(deadline_at - now, self.rtt_ns))
         self._wants[seq] = _Want(deadline_at, LocalNs(now + wait))
+        self._ask_at = None
 
     def reschedule(self, deadline: Callable[[int], LocalNs | None], now: LocalNs) -> None:
         """Take new deadlines for all that is missing, None for what is not wanted any more: the timeline has moved."""
+        self._ask_at = None
         for seq, want in list(self._wants.items()):
             deadline_at = deadline(seq)
             if deadline_at is None:
@@ -107,10 +110,12 @@ class RequestScheduler:
         if want is not None:
             slack_ns = want.deadline_at - now
             want.ask_at = max(want.ask_at, LocalNs(now + min(ANSWERED_NS, round_ns(slack_ns, self.rtt_ns))))
+            self._ask_at = None
 
     def forget(self, seq: int) -> None:
         """Stop asking for chunk `seq`: it is complete, or played."""
-        self._wants.pop(seq, None)
+        if self._wants.pop(seq, None) is not None:
+            self._ask_at = None
 
     def clear(self) -> None:
         """Stop asking for anything."""
@@ -125,16 +130,21 @@ class RequestScheduler:
         """Return when `ask` is due, or None while nothing is missing."""
         if not self._wants:
             return None
-        return LocalNs(max(self._tick_at, min(w.ask_at for w in self._wants.values())))
+        if self._ask_at is None:
+            self._ask_at = min([want.ask_at for want in self._wants.values()])
+        return max(self._tick_at, self._ask_at)
 
     def ask(self, now: LocalNs) -> tuple[NackEntry, ...]:
         """Return what to put into one NACK now; empty if nothing is due."""
         if now < self._tick_at:
             return ()
         self._tick_at = LocalNs(now + TICK_NS)
+        if not self._wants:
+            return ()
+        self._ask_at = None
         entries: list[NackEntry] = []
         room, symbols = DATAGRAM_MAX - NACK_OVERHEAD, 0
-        for seq, want in sorted(self._wants.items(), key=lambda item: item[1].deadline_at):
+        for seq, want in sorted(self._wants.items(), key=_deadline_of):
             tier = self._tier(seq)
             bitmap = self._missing(seq, tier)
             if bitmap == 0 or want.deadline_at - now < self.rtt_ns + ANSWER_MIN_NS:
@@ -168,6 +178,10 @@ class RequestScheduler:
         longest_ns = round_ns(slack_ns, self.rtt_ns, again=True)
         host_ns = 0 if slack_ns < GATHER_URGENT_NS else gather_ns(slack_ns) + hold_off_ns(slack_ns)
         return self.rtt_ns + host_ns + longest_ns // 2 + self._rng.randrange(longest_ns)
+
+
+def _deadline_of(item: tuple[int, _Want]) -> LocalNs:
+    return item[1].deadline_at
 
 
 def _extended(last: NackEntry, seq: int) -> NackEntry | None:

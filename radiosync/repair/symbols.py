@@ -51,13 +51,14 @@ class Assembly:
     worst spoil a chunk, never grow memory: there is never more parity than source symbols are missing.
     """
 
-    __slots__ = ("_bytes", "_have", "_parity", "complete", "header", "seq")
+    __slots__ = ("_all", "_bytes", "_have", "_parity", "complete", "header", "seq")
 
     def __init__(self, seq: int, header: ChunkHeader) -> None:
         self.seq = seq  # extended; the header has the 32 bits of the wire
         self.header = header
         self._bytes = bytearray(header.symbols * header.symbol_bytes)  # zeros where nothing has arrived
         self._have = 0
+        self._all = (1 << header.symbols) - 1
         self._parity: dict[int, bytes] = {}
         self.complete = False
         """Whether every source symbol is there."""
@@ -84,23 +85,21 @@ class Assembly:
             start = index * self.header.symbol_bytes
             self._bytes[start : start + len(payload)] = payload
             self._have |= bit
-        absent = self._absent
-        if self._parity and absent.bit_count() <= len(self._parity):
+        if self._parity and (absent := self._absent).bit_count() <= len(self._parity):
             self._recover([i for i in range(self.header.symbols) if absent >> i & 1])
-            absent = 0
-        self.complete = not absent
+        self.complete = self._have == self._all
         return True
 
     def _recover(self, lost: list[int]) -> None:
         block = np.frombuffer(self._bytes, np.uint8).reshape(self.header.symbols, self.header.symbol_bytes)
         if lost:
             block[lost] = recover(block, lost, self._parity)
-        self._have = (1 << self.header.symbols) - 1
+        self._have = self._all
         self._parity.clear()
 
     @property
     def _absent(self) -> int:
-        return ~self._have & ((1 << self.header.symbols) - 1)
+        return self._have ^ self._all
 
     @property
     def missing(self) -> int:

@@ -21,6 +21,9 @@ class Bottleneck:
     def passed_at(self, size: int, at: int, bits_per_s: int, throttles: tuple[Throttle, ...]) -> int:
         """Return when `size` bytes that come at `at` have passed: outside throttles at `bits_per_s`, 0 for at once."""
         free_at, bits = max(at, self._free_at), size * 8
+        if bits_per_s and not throttles:
+            self._free_at = free_at = free_at + bits * NS_PER_S // bits_per_s
+            return free_at
         for rate, until in _rates(free_at, bits_per_s, throttles):
             if not rate:
                 break

@@ -17,6 +17,7 @@ from radiosync.units import NS_PER_S, HostNs, LocalNs
 
 TRILLION = 10**12
 PIECE_NS = NS_PER_S
+FOR_EVER = 1 << 80
 STILL = TRILLION // 10**9  # of a suspended clock, which must go on a little: an inverse needs a slope
 
 
@@ -38,14 +39,17 @@ class SimClock:
         self._begins = [0]  # true
         self._readings = [settings.offset_ns]
         self._rates = [round(settings.skew_ppm * 1e6)]
+        self._was_set = False
+        self._present = (0, 0, 0, 0, 0)
+        """The piece that was read last: it begins and ends at, shows at its beginning and end, and has this rate."""
 
     def reading(self, at: TrueNs) -> int:
         """Return what the clock shows at the true instant `at`."""
-        begin = self._begins[-1]
-        if begin <= at and (at < begin + PIECE_NS or not self._wander):  # nearly always
-            since_ns = at - begin
-            return self._readings[-1] + since_ns + since_ns * self._rates[-1] // TRILLION
-        return self._shows(self._piece(at), at)
+        begin, end, shown, _, rate = self._present
+        if not begin <= at < end:
+            begin, _, shown, _, rate = self._present = self._around(at)
+        since_ns = at - begin
+        return shown + since_ns + since_ns * rate // TRILLION
 
     def host(self, at: TrueNs) -> HostNs:
         """Return the reading at `at` of a host's clock."""
@@ -60,6 +64,9 @@ class SimClock:
         if self._wander:
             while self._readings[-1] <= reading:
                 self._extend()
+        begin, end, shown, shown_last, rate = self._present
+        if shown <= reading < shown_last and not self._was_set:  # nearly always
+            return TrueNs(min(begin - (shown - reading) * TRILLION // (TRILLION + rate), end))
         piece = max(0, bisect_right(self._readings, reading) - 1)
         while piece > 0 and self._shows(piece - 1, self._begins[piece] - 1) >= reading:
             piece -= 1
@@ -74,6 +81,8 @@ class SimClock:
         piece, reading = self._piece(at), self.reading(at)
         del self._begins[piece + 1 :], self._readings[piece + 1 :], self._rates[piece + 1 :]
         self._begin(at, reading + ahead_ns, self._rates[piece] + round(slew_ppm * 1e6))
+        self._was_set = True
+        self._present = (0, 0, 0, 0, 0)
 
     def suspend(self, at: TrueNs, until: TrueNs) -> None:
         """Stand still, all but a thousandth of a ppm, from `at` until `until`; nothing may adjust it meanwhile."""
@@ -86,6 +95,14 @@ class SimClock:
         self._begins.append(at)
         self._readings.append(reading)
         self._rates.append(rate)
+
+    def _around(self, at: int) -> tuple[int, int, int, int, int]:
+        """Return the piece that `at` lies in, as `_present` has it."""
+        piece = self._piece(at)
+        begin, shown, rate = self._begins[piece], self._readings[piece], self._rates[piece]
+        if piece + 1 < len(self._begins):
+            return begin, self._begins[piece + 1], shown, self._readings[piece + 1], rate
+        return begin, begin + PIECE_NS if self._wander else FOR_EVER, shown, shown if self._wander else FOR_EVER, rate
 
     def _shows(self, piece: int, at: int) -> int:
         since_ns = at - self._begins[piece]

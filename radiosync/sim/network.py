@@ -10,7 +10,6 @@ of all others as it was.
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import partial
 from heapq import heappop, heappush
 from random import Random
 
@@ -25,6 +24,7 @@ Tap = Callable[[bytes, Address, Address], None]
 
 RECEIVE_DATAGRAMS_MAX = 92  # what Linux's smallest default receive buffer (208 KiB) holds of 1200-byte datagrams
 EPHEMERAL_PORT_MIN = 49_152
+NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,25 @@ def healed(settings: LinkSettings) -> LinkSettings:
     )
 
 
+class Spells:
+    """Intervals of time, looked up at instants that never go back: most of a link's troubles are over, or to come."""
+
+    __slots__ = ("_inside", "_intervals", "_until")
+
+    def __init__(self, intervals: tuple[tuple[int, int], ...]) -> None:
+        """Take from and until of each."""
+        self._intervals = intervals
+        self._inside = False
+        self._until = 0 if intervals else NEVER
+
+    def on(self, at: int) -> bool:
+        """Say whether `at` lies in one of them."""
+        if at >= self._until:
+            self._inside = any(begin <= at < end for begin, end in self._intervals)
+            self._until = min((edge for each in self._intervals for edge in each if edge > at), default=NEVER)
+        return self._inside
+
+
 class Direction:
     """One direction of a link."""
 
@@ -117,16 +136,28 @@ class Direction:
         self._bottleneck = Bottleneck()
         self._on_way: list[int] = []
 
+    @property
+    def settings(self) -> LinkSettings:
+        """What it does to datagrams."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: LinkSettings) -> None:
+        self._settings = settings
+        self._outage = Spells(settings.outages_ns)
+        self._multicast_outage = Spells(settings.multicast_outages_ns)
+        self._rough = Spells(settings.rough_ns)
+        self._mangles = bool(settings.truncate or settings.flip)
+
     def transit(self, size: int, at: TrueNs, *, multicast: bool) -> list[TrueNs]:
         """Return when a datagram of `size` bytes that enters at `at` comes out: never, once or twice."""
-        settings, rng, counters = self.settings, self._rng, self.counters
+        settings, rng, counters, on_way = self._settings, self._rng, self.counters, self._on_way
         counters.sent += 1
         if self._is_lost(at, multicast):
             counters.lost += 1
             return []
         arrivals: list[TrueNs] = []
         for _ in range(2 if settings.duplicate and rng.random() < settings.duplicate else 1):
-            on_way = self._on_way
             while on_way and on_way[0] <= at:
                 heappop(on_way)
             if len(on_way) >= settings.queue_max:
@@ -139,8 +170,7 @@ class Direction:
             if settings.hold_every_ns:
                 out_at = self._released_at(out_at)
             out_at += settings.delay_ns
-            rough = settings.rough_ns and any(begin <= at < end for begin, end in settings.rough_ns)
-            if jitter_ns := settings.rough_jitter_ns if rough else settings.jitter_ns:
+            if jitter_ns := settings.rough_jitter_ns if self._rough.on(at) else settings.jitter_ns:
                 out_at += round(rng.expovariate(1.0) * jitter_ns)
             if settings.jitter_uniform_ns:
                 out_at += rng.randrange(settings.jitter_uniform_ns)
@@ -159,7 +189,9 @@ class Direction:
 
     def mangle(self, data: bytes) -> bytes:
         """Return what is left of a datagram."""
-        settings, rng = self.settings, self._rng
+        if not self._mangles:
+            return data
+        settings, rng = self._settings, self._rng
         if settings.truncate and rng.random() < settings.truncate:
             self.counters.mangled += 1
             data = data[: rng.randrange(len(data) + 1)]
@@ -173,14 +205,14 @@ class Direction:
 
     def _released_at(self, at: int) -> int:
         """Return when what comes at `at` leaves a queue that pauses now and then."""
-        settings = self.settings
+        settings = self._settings
         while self._hold[1] <= at:
             begin = self._hold[1] + 1 + round(self._rng.expovariate(1.0) * settings.hold_every_ns)
             self._hold = begin, begin + 1 + round(self._rng.expovariate(1.0) * settings.hold_ns)
         return self._hold[1] if self._hold[0] <= at else at
 
     def _is_lost(self, at: TrueNs, multicast: bool) -> bool:
-        settings, rng = self.settings, self._rng
+        settings, rng = self._settings, self._rng
         lost = False
         if settings.burst_every_ns:
             while self._burst_until <= at:
@@ -192,9 +224,7 @@ class Direction:
             lost |= rng.random() < settings.loss
         if settings.multicast_loss and multicast:
             lost |= rng.random() < settings.multicast_loss
-        if multicast and settings.multicast_outages_ns:
-            lost |= any(begin <= at < end for begin, end in settings.multicast_outages_ns)
-        return lost or (bool(settings.outages_ns) and any(begin <= at < end for begin, end in settings.outages_ns))
+        return lost or self._outage.on(at) or (multicast and self._multicast_outage.on(at))
 
 
 @dataclass(slots=True)
@@ -353,7 +383,7 @@ class Network:
         up = self._links[sender[0]].up
         for passed_at in up.transit(len(data), now, multicast=multicast):
             left = up.mangle(data)
-            self._scheduler.at(passed_at, partial(self._fan_out, left, source, to, members))
+            self._scheduler.call(passed_at, self._fan_out, left, source, to, members)
 
     def _is_known(self, member: Port) -> bool:
         """Say whether the switch knows a member, and has not forgotten it."""
@@ -363,19 +393,19 @@ class Network:
     def _fan_out(self, data: bytes, source: Address, to: Address, members: list[Port] | None) -> None:
         """Pass on what has come through the sender's link now: receivers' links are entered in this order."""
         if members is None:
-            self._carry(data, source, to[0], to)
+            self._carry(data, source, to[0], to, multicast=False)
             return
         for member in members:
-            self._carry(data, source, member.address[0], member)
+            self._carry(data, source, member.address[0], member, multicast=True)
 
-    def _carry(self, data: bytes, source: Address, ip: str, to: Port | Address) -> None:
+    def _carry(self, data: bytes, source: Address, ip: str, to: Port | Address, *, multicast: bool) -> None:
         link = self._links.get(ip)
         if link is None:
             self.unreachable += 1
             return
-        for arrives_at in link.down.transit(len(data), self._scheduler.now, multicast=isinstance(to, Port)):
-            left = link.down.mangle(data)
-            self._scheduler.at(arrives_at, partial(self._arrive, left, source, to))
+        down, scheduler = link.down, self._scheduler
+        for arrives_at in down.transit(len(data), scheduler.now, multicast=multicast):
+            scheduler.call(arrives_at, self._arrive, down.mangle(data), source, to)
 
     def _arrive(self, data: bytes, source: Address, to: Port | Address) -> None:
         # A port is looked up on arrival: its node may have gone, or come back, meanwhile.

@@ -54,11 +54,11 @@ class Process:
             self._event.cancel()
 
     def _plan(self, at: TrueNs) -> None:
-        at = max(at, self._asleep_until)
-        if self._stopped or (self._event is not None and self._event_at <= at + self._late_ns):
+        at, event = max(at, self._asleep_until), self._event
+        if self._stopped or (event is not None and self._event_at <= at + self._late_ns):
             return
-        if self._event is not None:
-            self._event.cancel()
+        if event is not None:
+            event.cancel()
         self._event_at = TrueNs(at + round(self._rng.expovariate(1.0) * self._late_ns))
         self._event = self._scheduler.at(self._event_at, self._run)
 

@@ -6,9 +6,9 @@ program ever sees it; nodes read clocks of their own, which `radiosync.sim.clock
 Events at the same instant run in the order in which they were scheduled, so that a run depends on nothing but its seed.
 """
 
-import heapq
 from collections.abc import Callable
-from typing import NewType
+from heapq import heappop, heappush
+from typing import Any, NewType
 
 TrueNs = NewType("TrueNs", int)
 
@@ -34,7 +34,8 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = TrueNs(0)
         self.ran = 0
-        self._heap: list[tuple[TrueNs, int, Event]] = []  # serial numbers differ, so that events are never compared
+        # Serial numbers differ, so that what follows them is never compared: an event, or a callback and its arguments.
+        self._heap: list[tuple[TrueNs, int, Event | None, Callable[..., None] | None, tuple[Any, ...]]] = []
         self._serial = 0
 
     def __len__(self) -> int:
@@ -43,17 +44,24 @@ class Scheduler:
     def at(self, at: TrueNs, callback: Callable[[], None]) -> Event:
         """Run `callback` at `at`, or now if that has passed."""
         event = Event(callback)
-        self._serial += 1
-        heapq.heappush(self._heap, (max(at, self.now), self._serial, event))
+        self._serial = serial = self._serial + 1
+        heappush(self._heap, (max(self.now, at), serial, event, None, ()))
         return event
+
+    def call(self, at: TrueNs, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call `callback` with `arguments` at `at`, or now if that has passed; this can't be cancelled."""
+        self._serial = serial = self._serial + 1
+        heappush(self._heap, (max(self.now, at), serial, None, callback, arguments))
 
     def run(self, until: TrueNs) -> None:
         """Run everything that is due before `until`, and end at that instant."""
         heap = self._heap
         while heap and heap[0][0] < until:
-            at, _, event = heapq.heappop(heap)
-            if event.callback is not None:
+            at, _, event, callback, arguments = heappop(heap)
+            if event is not None:
+                callback = event.callback
+            if callback is not None:
                 self.now = at
                 self.ran += 1
-                event.callback()
+                callback(*arguments)
         self.now = max(self.now, until)

@@ -8,6 +8,7 @@ import gc
 import sys
 from collections import deque
 from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
-from radiosync.units import NS_PER_MS, NS_PER_S, frames_from_ns
+from radiosync.units import NS_PER_MS, NS_PER_S, frames_from_ns, ns_from_s
 
-MEASURE_NS = 10 * NS_PER_S - 50 * NS_PER_MS  # between two measurements: one takes as long as some seconds of a run
+MEASURE_NS = 10 * NS_PER_S - 50 * NS_PER_MS  # between two measurements: one takes as long as some seconds of a run ...
+MEASUREMENTS = 16  # ... so in a long one there are so many: four in each of the quarters that are compared
 FIXED_BYTES = 512 << 10  # filters, lists of exchanges, decoded chunks
 AUDIO_FACTOR = 1.25  # of the coded audio: symbols have their own objects ...
 PARITY_FACTOR = (
@@ -37,16 +39,19 @@ SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, type(read))
 def held_bytes(root: object) -> int:
     """Return the size of everything that can be reached from `root`, in bytes."""
     seen: set[int] = set()
-    found, total = [root], 0
-    while found:
-        each = found.pop()
-        if id(each) in seen or isinstance(each, SHARED):
-            continue
-        seen.add(id(each))
-        total += sys.getsizeof(each)
-        found.extend(gc.get_referents(each))
-        if isinstance(each, np.ndarray) and each.base is not None:
-            found.append(each.base)
+    found: list[Any] = [root]
+    total = 0
+    while found:  # what lies equally deep at once: these are some ten thousand objects
+        by_id = dict(zip(map(id, found), found, strict=True))
+        for known in seen.intersection(by_id):
+            del by_id[known]
+        seen.update(by_id)
+        shared = {kind: issubclass(kind, SHARED) for kind in set(map(type, by_id.values()))}
+        fresh = [each for each in by_id.values() if not shared[type(each)]]
+        total += sum(map(sys.getsizeof, fresh))
+        found = gc.get_referents(*fresh)
+        if np.ndarray in shared:
+            found += [each.base for each in fresh if isinstance(each, np.ndarray) and each.base is not None]
     return total
 
 
@@ -59,6 +64,7 @@ class MemoryChecker(Checker):
         """By name: when it was measured, how many bytes it held, and which stream it followed."""
         self._repaired: deque[tuple[int, int]] = deque([(0, 0)])
         """When all hosts had repaired how much; the first one from before everything that is kept."""
+        self._measure_ns = max(MEASURE_NS, ns_from_s(scenario.stream.seconds) // MEASUREMENTS)
         self._next_at = MEASURE_NS
         self._complained: set[str] = set()
 
@@ -66,7 +72,7 @@ class MemoryChecker(Checker):
         """Measure, if it is time."""
         if self.world.now < self._next_at:
             return
-        self._next_at = self.world.now + MEASURE_NS
+        self._next_at = self.world.now + self._measure_ns
         for host in self.world.hosts:
             if not host.ended:
                 self._measure(host, host.session, self._host_bytes_max(host))
