@@ -10,7 +10,7 @@ import sys
 import time
 
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Limits, Listeners, Scenario, Stream
 

@@ -28,8 +28,9 @@ from radiosync.drivers.udp import DRAIN_MAX, Port, open_group, open_unicast
 from radiosync.errors import RemoteProtocolError
 from radiosync.listener.events import HostFound, PlaybackStarted
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.jitter import JitterBuffer, Slot
+from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.session import ListenerSession
+from radiosync.listener.slot import Slot
 from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, MediaFrame
 from radiosync.wire.codec import decode
 from radiosync.wire.groups import Address

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from radiosync.listener.jitter import Added
+from radiosync.listener.slot import Added
 
 
 @dataclass(slots=True)

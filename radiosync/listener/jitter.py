@@ -15,7 +15,6 @@ beginning fades in over the tail of the earlier.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
-from enum import Enum, auto
 from operator import itemgetter
 
 import numpy as np
@@ -26,101 +25,18 @@ from radiosync.audio.crossfade import cross_fade
 from radiosync.audio.format import AudioFormat, Samples
 from radiosync.audio.opus import OVERLAP_NS, Decoded
 from radiosync.errors import RemoteProtocolError
+from radiosync.listener.slot import Added, Slot
 from radiosync.repair.request import WHOLE
-from radiosync.repair.symbols import Assembly
 from radiosync.units import NS_PER_S, MediaFrame, frames_from_ns, ns_from_frames
 from radiosync.wire.messages import Audio, ChunkHeader
 
 PASSED_NS = NS_PER_S  # kept before the play position, for a resampler to run in on
 CHUNKS_SPARE = 16  # beyond twice the buffer and what has passed
-NEARLY_WHOLE = 0.25  # may be lacking: a chunk of the lowest tier has a sixth of the lossless one's symbols
 CHUNKS_MAX = 16_384  # 80 s of the smallest chunks
 BYTES_MAX = 256 << 20  # 45 s of the largest format there is (192 kHz, 8 channels, 32 bits) is 276 MB as PCM
 DECODED_MAX = 4  # the chunk being played, its neighbours, and one for a jump
 DROPPED_MAX = 64  # chunks that had to go, until they are asked for again: more at once is a flood
 _AFTER_ALL = 1 << 62  # greater than any sequence number
-
-
-class Added(Enum):
-    """What became of a symbol."""
-
-    NEW = auto()
-    COMPLETED = auto()
-    DUPLICATE = auto()
-    LATE = auto()
-    REFUSED = auto()
-
-
-class Slot:
-    """One chunk's place: what has arrived of it, in each tier that it has arrived in.
-
-    `begin` and `end` are the frames that it lies between, which are the same in every tier; `coded_bytes` is the memory
-    that it takes.
-    """
-
-    __slots__ = ("_best", "_tiers", "begin", "coded_bytes", "complete", "end", "heard", "seq")
-
-    def __init__(self, seq: int, header: ChunkHeader) -> None:
-        self.seq = seq
-        self.begin = header.first_frame
-        self.end = MediaFrame(header.first_frame + header.frames)
-        self.coded_bytes = header.coded_bytes
-        self.complete = False
-        """Whether it is whole in any tier."""
-        self.heard = False
-        """Whether it has begun to be heard: then it stays as it is, whatever better may come."""
-        self._tiers = {header.tier: Assembly(seq, header)}
-        self._best = self._tiers[header.tier]  # the best that is whole, or else the first that came
-
-    @property
-    def header(self) -> ChunkHeader:
-        """The header of the best tier that is whole, or of the first that came."""
-        return self._best.header
-
-    def knows(self, tier: int) -> bool:
-        """Say whether anything of `tier` has arrived."""
-        return tier in self._tiers
-
-    def coded(self) -> bytes:
-        """Return the coded chunk."""
-        return self._best.coded()
-
-    def missing(self, tier: int) -> int:
-        """Return the bitmap of the symbols that `tier` lacks: 0 where the chunk is whole, WHOLE none has arrived."""
-        if self.complete:
-            return 0
-        known = self._tiers.get(tier)
-        return WHOLE if known is None else known.missing
-
-    def nearest(self, tier: int) -> int:
-        """Return the tier to complete the chunk in: `tier`, unless that lacks all and another one little."""
-        if tier in self._tiers:
-            return tier
-        near = {each: known.missing.bit_count() / known.header.symbols for each, known in self._tiers.items()}
-        best = min(near, key=lambda each: near[each])
-        return best if near[best] <= NEARLY_WHOLE else tier
-
-    def add(self, audio: Audio) -> Added:
-        """Take one symbol."""
-        header = audio.chunk
-        if self.complete and (self.heard or header.tier > self.header.tier):
-            return Added.DUPLICATE  # too late, or a better one is whole
-        known = self._tiers.get(header.tier)
-        if known is None:
-            if header.first_frame != self.begin or header.first_frame + header.frames != self.end:
-                return Added.REFUSED
-            known = self._tiers[header.tier] = Assembly(self.seq, header)
-            self.coded_bytes += header.coded_bytes
-        if not known.accepts(header):
-            return Added.REFUSED
-        if not known.add(audio.index, audio.payload):
-            return Added.DUPLICATE
-        if not known.complete:
-            return Added.NEW
-        self._best, self.complete = known, True
-        for worse in [tier for tier in self._tiers if tier > header.tier]:
-            self.coded_bytes -= self._tiers.pop(worse).header.coded_bytes
-        return Added.COMPLETED
 
 
 class JitterBuffer:

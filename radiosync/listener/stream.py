@@ -16,13 +16,14 @@ from radiosync.config import Config
 from radiosync.listener.arrival import ArrivalJitter
 from radiosync.listener.counters import StreamCounters
 from radiosync.listener.exact import ExactPlayout
-from radiosync.listener.jitter import PASSED_NS, Added, JitterBuffer
+from radiosync.listener.jitter import PASSED_NS, JitterBuffer
 from radiosync.listener.losses import LossDetector
 from radiosync.listener.memory import Memory, host_key
 from radiosync.listener.mute import Mute
 from radiosync.listener.playout import DevicePlayout
 from radiosync.listener.quality import LOW_NS, QualityControl, Supply
 from radiosync.listener.schedule import Schedule
+from radiosync.listener.slot import Added
 from radiosync.listener.sync import ClientSync, calculate_client_sync
 from radiosync.repair.request import FAR_NS, WHOLE, RequestScheduler
 from radiosync.timeline import Timeline
@@ -78,11 +79,9 @@ class Stream:
         self._left_out: deque[tuple[MediaFrame, MediaFrame]] = deque(maxlen=LEFT_OUT_MAX)
         self._songs: dict[int, SongInfo] = {}
         self.playout: ExactPlayout | DevicePlayout | None = None
-        self.rtt_ns = 0
+        self.rtt_ns = self._prepared_version = 0
         self.exchange: Exchange | None = None
         self.sync: ClientSync | None = None
-        self._enough_frame = MediaFrame(0)  # up to which everything must be here to be ready for its target
-        self._prepared_version = 0
         self.arrivals = ArrivalJitter()
         self._echo: tuple[HostNs, LocalNs] = (HostNs(0), now)
         self.receive_announce(announce, now)
@@ -126,8 +125,6 @@ class Stream:
         """Take in a sync command: begin to work for its target, or follow its timeline."""
         self.heard_at = now
         self.sync = calculate_client_sync(command, self.rtt_ns)
-        enough = frames_from_ns(self.sync.required_ns, self.format.rate)
-        self._enough_frame = MediaFrame(self.sync.target_frame + enough)
         self._prepared_version = command.timeline.version if command.phase is SyncPhase.PREPARE else 0
         self._follow(command.timeline, now)
         self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)  # a start that waits moves with time
@@ -188,20 +185,19 @@ class Stream:
 
     def handle_timeout(self, now: LocalNs) -> bool:
         """Do what is due; say whether playing has just been started."""
-        buffer, requests, playout = self.buffer, self.requests, self.playout
         for seq in self._losses.due(now):
-            bitmap = requests.missing(seq)
+            bitmap = self.requests.missing(seq)
             if bitmap:
-                self.counters.symbols_lost += requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
+                self.counters.symbols_lost += self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self._want(seq, now)
-        while buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
-            self._want(buffer.dropped.popleft(), now)
+        while self.buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
+            self._want(self.buffer.dropped.popleft(), now)
         if self.quality.slot_over(now):
             self._choose_quality(now)
-        playing = playout is not None and playout.cursor is not None
-        if not playing or buffer.full:  # of what a device has not taken that is gone
+        playing = self.playout is not None and self.playout.cursor is not None
+        if not playing or self.buffer.full:  # of what a device has not taken that is gone
             # Nothing else forgets what has passed then, and a buffer full of it takes in no more.
-            buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
+            self.buffer.drop_before(self.schedule.frame_at(LocalNs(now - PASSED_NS)))
         return not playing and self._try_start(now)
 
     # --- out -----------------------------------------------------------------------------------------------------
@@ -218,12 +214,9 @@ class Stream:
         wake_at, playout = self.poller.next_timeout(), self.playout
         if playout is None or playout.cursor is None:
             wake_at = min(wake_at, LocalNs(now + 20 * NS_PER_MS))
-        elif isinstance(playout, ExactPlayout) and (play_at := playout.next_timeout()) is not None:
-            wake_at = min(wake_at, play_at)
-        if (look_at := self._losses.next_timeout()) is not None:
-            wake_at = min(wake_at, look_at)
-        if (ask_at := self.requests.next_timeout()) is not None:
-            wake_at = min(wake_at, ask_at)
+        play_at = playout.next_timeout() if isinstance(playout, ExactPlayout) else None
+        for at in (self._losses.next_timeout(), self.requests.next_timeout(), play_at):
+            wake_at = wake_at if at is None else min(wake_at, at)
         return wake_at
 
     # --- what others may know ------------------------------------------------------------------------------------
@@ -276,7 +269,8 @@ class Stream:
         """Return the target of the sync command that this listener is ready for, if it is."""
         if self.sync is None or not self.clock_ready(now):
             return None
-        target, enough = self.sync.target_frame, self._enough_frame
+        target = self.sync.target_frame
+        enough = MediaFrame(target + frames_from_ns(self.sync.required_ns, self.format.rate))
         until = self.buffer.contiguous_until(target, enough)
         return target if until >= enough or target < until == self.final_frame else None
 

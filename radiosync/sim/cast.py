@@ -5,8 +5,8 @@ from dataclasses import replace
 from radiosync.host.commands import Command
 from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.machine import Machine
-from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.process import Process
 from radiosync.sim.scenario import Fault, Host, Listeners, Order, Scenario, Villain

@@ -18,7 +18,7 @@ from radiosync.host.commands import Command
 from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.units import NS_PER_MS
 
 VILLAINS = (

@@ -18,7 +18,7 @@ from random import Random
 
 from radiosync.sim.card import DacSettings
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.scenario import VILLAINS, Fault, Host, Limits, Listeners, Order, Scenario, Stream, Villain
 from radiosync.units import NS_PER_MS, NS_PER_S
 

@@ -14,8 +14,9 @@ from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings, SimDac
 from radiosync.sim.clocks import ClockSettings, SimClock
 from radiosync.sim.devices import SimSource
+from radiosync.sim.link import Direction, LinkSettings
 from radiosync.sim.machine import Machine
-from radiosync.sim.network import Direction, LinkSettings, Network
+from radiosync.sim.network import Network
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.sim.trace import Trace

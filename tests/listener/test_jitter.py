@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from radiosync.audio.codec import Codec
 from radiosync.audio.format import AudioFormat, SampleFormat
 from radiosync.listener import jitter as module
-from radiosync.listener.jitter import DROPPED_MAX, Added, JitterBuffer
+from radiosync.listener.jitter import DROPPED_MAX, JitterBuffer
+from radiosync.listener.slot import Added
 from radiosync.repair.request import WHOLE
 from radiosync.repair.symbols import Chunk
 

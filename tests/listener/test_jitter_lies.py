@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radiosync.listener import jitter as module
-from radiosync.listener.jitter import Added, JitterBuffer
+from radiosync.listener.jitter import JitterBuffer
+from radiosync.listener.slot import Added
 from radiosync.wire.fields import FRAME_MAX
 
 CHUNK = 100  # frames: 200 bytes, four symbols

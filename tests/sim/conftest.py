@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.scenario import Limits, Listeners, Scenario, Stream
 
 SCENARIOS = Path(__file__).parents[2] / "configs" / "scenarios"

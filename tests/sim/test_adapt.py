@@ -6,7 +6,7 @@ import pytest
 
 from radiosync.host.events import BufferChanged
 from radiosync.sim.card import DacSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, ns_from_frames

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from radiosync.sim.checkers.outcome import JUDGES
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Scenario
 

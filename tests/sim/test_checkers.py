@@ -18,7 +18,7 @@ from radiosync.sim.checkers.queues import QueueChecker
 from radiosync.sim.checkers.repairs import RepairChecker
 from radiosync.sim.checkers.requests import RequestChecker
 from radiosync.sim.checkers.steering import SteeringChecker
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build
 from radiosync.sim.scenario import Fault, Listeners, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S

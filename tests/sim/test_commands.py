@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from radiosync.sim.card import DacSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.timeline import PlayState

@@ -4,7 +4,7 @@ import pytest
 
 from radiosync.sim.card import DacSettings
 from radiosync.sim.checkers.outcome import JUDGES
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.units import NS_PER_S

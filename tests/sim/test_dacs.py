@@ -10,8 +10,8 @@ import pytest
 from radiosync.sim.card import DacRecord, DacSettings
 from radiosync.sim.clocks import ClockSettings
 from radiosync.sim.devices import SimSource
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.measure import heard, percentile
-from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Stream
 

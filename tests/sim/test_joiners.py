@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from radiosync.sim.card import DacSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.measure import heard
-from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import build, run_scenario
 from radiosync.sim.scenario import Listeners, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US

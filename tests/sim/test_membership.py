@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from radiosync.sim.network import Direction, LinkSettings, Network
+from radiosync.sim.link import Direction, LinkSettings
+from radiosync.sim.network import Network
 from radiosync.sim.run import build, run_scenario
 from radiosync.sim.scenario import Listeners, Scenario
 from radiosync.sim.scheduler import Scheduler

@@ -1,7 +1,8 @@
 import itertools
 from random import Random
 
-from radiosync.sim.network import Direction, LinkSettings, Network
+from radiosync.sim.link import Direction, LinkSettings
+from radiosync.sim.network import Network
 from radiosync.sim.scheduler import Scheduler
 from radiosync.sim.trace import Trace
 

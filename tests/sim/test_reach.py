@@ -6,7 +6,7 @@ import pytest
 
 from radiosync.host.events import CopyRefused, CopyServed
 from radiosync.listener.events import CopyChanged
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault
 

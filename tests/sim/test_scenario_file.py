@@ -1,7 +1,7 @@
 import pytest
 
 from radiosync.errors import ConfigError
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.scenario import Scenario
 
 GOOD = """

@@ -5,7 +5,7 @@ Each run is judged by `radiosync.sim.checkers` against its scenario's limits; he
 
 import pytest
 
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Scenario, Stream
 

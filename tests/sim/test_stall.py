@@ -5,8 +5,8 @@ import pytest
 from radiosync.host.events import GroupPaused, GroupResumed
 from radiosync.listener.events import MuteChanged
 from radiosync.sim.card import DacSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.measure import heard, percentile
-from radiosync.sim.network import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Fault, Listeners, Stream
 from radiosync.timeline import PlayState

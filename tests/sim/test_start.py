@@ -4,7 +4,7 @@ import pytest
 
 from radiosync.host.events import SyncGo
 from radiosync.listener import stream as listener_stream
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build, end_ns, run_scenario
 from radiosync.sim.scenario import Listeners
 from radiosync.units import NS_PER_MS

@@ -8,7 +8,7 @@ from radiosync.config import Config
 from radiosync.host.events import OtherHost
 from radiosync.sim.checkers.outcome import completeness
 from radiosync.sim.clocks import ClockSettings
-from radiosync.sim.network import LinkSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import run_scenario
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import HOST_EPOCH_NS, NodeSettings, World

@@ -16,8 +16,8 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.sim import scenario as sim
 from radiosync.sim.card import DacRecord, DacSettings
 from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.link import LinkSettings
 from radiosync.sim.measure import Heard, heard
-from radiosync.sim.network import LinkSettings
 from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.run import build
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, ns_from_s
