@@ -57,6 +57,7 @@ class JitterBuffer:
         self._lossy = False  # whether any chunk has come that is
         self._found: tuple[int, int, Slot | None] = (0, 0, None)  # the frames for which `header_at` has found what
         self.floor_frame = MediaFrame(0)
+        self._passed_seq = -1
         self.overflows = 0
         self.broken = 0
         self.dropped: deque[int] = deque(maxlen=DROPPED_MAX)
@@ -101,9 +102,14 @@ class JitterBuffer:
         self.chunks_max = max(self.chunks_max, chunks)
 
     def missing(self, seq: int, tier: int = 0) -> int:
-        """Return the bitmap of the symbols that chunk `seq` lacks of `tier`: 0 whole in any, WHOLE none has arrived."""
+        """Return the bitmap of the symbols that chunk `seq` lacks of `tier`.
+
+        0 where it is whole in any tier, or over; WHOLE where nothing has arrived.
+        """
         slot = self._slots.get(seq)
-        return WHOLE if slot is None else slot.missing(tier)
+        if slot is None:
+            return 0 if seq <= self._passed_seq else WHOLE  # later numbers have later frames
+        return slot.missing(tier)
 
     def nearest(self, seq: int, tier: int) -> int:
         """Return the tier to ask for chunk `seq` in, if it should be `tier`: another one that nearly is whole."""
@@ -147,6 +153,7 @@ class JitterBuffer:
         # One that claims to last long must not hold what lies behind it.
         for entry in order[: bisect_left(order, (frame,))]:
             if self._slots[entry[1]].end <= frame:
+                self._passed_seq = max(self._passed_seq, entry[1])
                 self._remove(entry)
 
     def drop_between(self, begin: MediaFrame, end: MediaFrame) -> None:

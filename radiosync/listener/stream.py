@@ -104,8 +104,7 @@ class Stream:
         play_seq = extend_seq(announce.play_seq, next_seq)
         # The newest pair: songs end in shorter chunks, and a late source leaves gaps.
         self._play = (play_seq, announce.play_frame)
-        chunks_max = self.buffer.chunks_max
-        if abs(next_seq - self._losses.next_seq) > chunks_max:
+        if abs(next_seq - self._losses.next_seq) > (chunks_max := self.buffer.chunks_max):
             # An outage has outlasted all that was sent before it: go on with what can still be heard.
             self._losses = LossDetector(max(play_seq, next_seq - chunks_max))
             self.requests.clear()
@@ -141,12 +140,15 @@ class Stream:
             self.requests.symbols_per_chunk = audio.chunk.symbols
         begin, end = audio.chunk.first_frame, audio.chunk.first_frame + audio.chunk.frames
         if self._left_out and any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
+            self.requests.forget(seq)  # asked for where its place was reckoned
             return  # on its way when the order to jump overtook it
         added = self.buffer.add(seq, audio)
         self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))
         self.counters.note(seq, added, repair=audio.repair, backfill=seq < self._first_live_seq)
         if added is Added.COMPLETED:
             self.requests.forget(seq)
+        elif self.requests.wants(seq):  # its place was reckoned, maybe, and is known now
+            self._want(seq, now)
         if audio.repair:
             self.requests.heard(seq, now)
         elif audio.chunk.tier == self.quality.tier:
@@ -186,8 +188,7 @@ class Stream:
     def handle_timeout(self, now: LocalNs) -> bool:
         """Do what is due; say whether playing has just been started."""
         for seq in self._losses.due(now):
-            bitmap = self.requests.missing(seq)
-            if bitmap:
+            if bitmap := self.requests.missing(seq):
                 self.counters.symbols_lost += self.requests.symbols_per_chunk if bitmap == WHOLE else bitmap.bit_count()
                 self._want(seq, now)
         while self.buffer.dropped:  # damaged, or pushed out: nothing else would ask for it again
@@ -333,8 +334,7 @@ class Stream:
             buffer_ns=self.buffer_ns,
             concealed=0 if self.playout is None else self.playout.concealed_frames,
         )
-        reason = self.quality.decide(supply, now)
-        if reason is not None:
+        if (reason := self.quality.decide(supply, now)) is not None:
             self.quality_reason = reason
             self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
 

@@ -377,6 +377,23 @@ def test_what_a_jump_leaves_out_is_dropped_and_not_asked_for(follow, kit, announ
     assert stream.buffer.contiguous_until(90 * CHUNK) == 91 * CHUNK
 
 
+def test_what_was_reckoned_into_the_new_epoch_is_asked_for_until_the_answer_says_otherwise(follow, kit, announce):
+    stream = follow(play_seq=50, next_seq=50)
+    (jump,) = records(kit, announce, (PlayState.PLAYING, 90 * CHUNK, 0.45, 2))
+    stream.receive_sync(sync(kit, jump, 90 * CHUNK, SyncPhase.GO, 0.45), kit.START)
+    for seq in (61, 62):
+        stream.requests.want(seq, kit.START + NS_PER_S, kit.START, eager=True)
+    stream.receive_audio(audio(kit, announce, 61, repair=True)[0], kit.START)
+    assert set(stream.requests._wants) == {62}
+
+
+def test_the_first_symbol_says_when_a_chunk_is_due_that_had_been_reckoned(follow, kit, announce):
+    stream = follow(next_seq=60)
+    stream.receive_audio(audio(kit, announce, 55, 57 * CHUNK)[0], kit.START)  # a hole of two chunks lay before it
+    due = announce.timeline.play_at(58 * CHUNK, kit.MONO.rate) - kit.OFFSET
+    assert stream.requests._wants[55].deadline_at == due == stream.requests._wants[54].deadline_at + 3 * NS_PER_S // 10
+
+
 def test_of_many_jumps_the_last_few_are_remembered(follow, kit, announce):
     stream = follow(play_seq=50, next_seq=50)
     jumps = [(PlayState.PLAYING, (90 + 50 * k) * CHUNK, 0.5 + k, 2 + k) for k in range(LEFT_OUT_MAX + 3)]
