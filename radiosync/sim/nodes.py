@@ -277,6 +277,10 @@ class ListenerNode:
             self._control.send(leave.data, self._anyone if leave.to is None else leave.to)
         self.kill()
 
+    def told(self, session: int) -> Told:
+        """Return what it has been told of a session's timeline."""
+        return self._told[session]
+
     @property
     def control_address(self) -> Address:
         """Where it sends from."""
@@ -348,6 +352,7 @@ class ListenerNode:
         if stream is None:
             return
         self.streams.append(stream)
+        self._told[stream.session].chunks.clear()
         if self.dac is not None:
             self.dac.begin(found.format, stream)
             return

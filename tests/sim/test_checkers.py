@@ -20,7 +20,7 @@ from radiosync.sim.checkers.requests import RequestChecker
 from radiosync.sim.checkers.steering import SteeringChecker
 from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build
-from radiosync.sim.scenario import Fault, Listeners, Stream
+from radiosync.sim.scenario import Fault, Listeners, Order, Stream
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import encode
 from radiosync.wire.messages import Audio, Nack, NackEntry
@@ -165,6 +165,61 @@ def test_a_nack_for_what_is_due_already_is_seen(party):
     party.world.network.send(nack(party, 0), party.node.control_address, control)
     (complaint,) = party.complaints(RequestChecker)
     assert "asks for chunk 0" in complaint
+
+
+@pytest.fixture
+def cut_off(make_scenario):
+    """A listener that hears nothing from 1.6 to 2.36 s, and a jump that is ordered at 1.8 s, decided at 2.3."""
+    fault = Fault(kind="outage_down", at_s=1.6, for_s=0.76)
+    order = Order(kind="next", at_s=1.8)
+    stream = Stream(songs_s=(10.0, 4.0))
+    config = {"radio_sync.buffer_duration": 6.0, "radio_sync.chunk_duration": 0.5}
+    party = Party(make_scenario(count=1, stream=stream, faults=(fault,), orders=(order,), config=config), 2.35)
+    assert party.node.told(party.host.session.session).versions == [1, 2]
+    assert [record.playing for record in party.host.records] == [False, True, True]
+    return party
+
+
+def test_who_has_not_been_told_of_a_jump_is_not_judged_by_it(cut_off):
+    network, control = cut_off.world.network, cut_off.node.streams[0].control_address
+    ended_at = cut_off.host.machine.clock.true(cut_off.host.records[2].effective_at)
+    frame = cut_off.host.session.sender.history.get(6).header.first_frame
+    assert cut_off.host.machine.clock.true(cut_off.host.records[1].play_at(frame, 8000)) > ended_at
+    network.send(nack(cut_off, 6), cut_off.node.control_address, control)
+    assert not cut_off.complaints(RequestChecker)
+    network.send(nack(cut_off, 0), cut_off.node.control_address, control)
+    (complaint,) = cut_off.complaints(RequestChecker)
+    assert "asks for chunk 0" in complaint, "which is over by what it has been told as well"
+
+
+def test_who_asks_for_what_it_has_been_told_is_left_out_is_seen(cut_off):
+    cut_off.run(2.5)
+    assert cut_off.node.told(cut_off.host.session.session).versions == [1, 2, 3]
+    assert not cut_off.complaints()
+    cut_off.world.network.send(nack(cut_off, 6), cut_off.node.control_address, cut_off.node.streams[0].control_address)
+    (complaint,) = cut_off.complaints(RequestChecker)
+    assert "asks for chunk 6, which it has been told is left out" in complaint
+
+
+def test_who_may_reckon_when_a_chunk_is_due_has_had_nothing_of_it(cut_off):
+    cut_off.run(2.5)
+    cut_off.node.told(cut_off.host.session.session).chunks.clear()
+    for seq in (0, 6):
+        cut_off.world.network.send(
+            nack(cut_off, seq), cut_off.node.control_address, cut_off.node.streams[0].control_address
+        )
+    assert not cut_off.complaints()
+
+
+@pytest.mark.parametrize(
+    ("loss", "buffer_s", "chunk_s", "orders"), [(0.4, 0.5, 0.1, ()), (0.3, 10.0, 0.5, (Order(kind="next", at_s=3.0),))]
+)
+def test_with_much_lost_nobody_asks_for_what_is_over(make_scenario, loss, buffer_s, chunk_s, orders):
+    config = {"radio_sync.buffer_duration": buffer_s, "radio_sync.chunk_duration": chunk_s}
+    room = Listeners(name="room", count=2, clock_ppm_spread=50.0, down=LinkSettings(loss=loss))
+    stream = Stream(songs_s=(20.0, 4.0) if orders else (12.0,))
+    party = Party(make_scenario(stream=stream, listeners=(room,), orders=orders, config=config), 12.0)
+    assert party.of(RequestChecker).nacks > 60
 
 
 def test_too_many_nacks_are_seen(party):

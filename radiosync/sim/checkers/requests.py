@@ -1,4 +1,8 @@
-"""Listeners ask no oftener than they may, and never for what is due already."""
+"""Listeners ask no oftener than they may, and never for what is due already, or will never be heard.
+
+When something is due is judged by what the listener has been told of the timeline: who has not heard of a jump asks for
+what that leaves out, rightly.
+"""
 
 from collections import deque
 
@@ -7,10 +11,11 @@ from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.reading import read
 from radiosync.sim.scenario import Scenario
+from radiosync.sim.told import UNHURRIED
 from radiosync.sim.world import World
-from radiosync.units import NS_PER_S
+from radiosync.units import NS_PER_S, MediaFrame
 from radiosync.wire.groups import Address
-from radiosync.wire.messages import Kind, Nack, extend_seq
+from radiosync.wire.messages import SEQ_BITS, Kind, Nack, extend_seq
 
 KIND = slice(3, 4)
 NACK = bytes([Kind.NACK])
@@ -44,26 +49,23 @@ class RequestChecker(Checker):
         host = self.world.host_of(nack.session) if isinstance(nack, Nack) else None
         if host is None or not isinstance(nack, Nack) or self.unsettled(name, host.machine.name):
             return
-        session = host.session
-        if not session.transport.newest.playing or session.transport.preparation is not None or len(host.records) > 2:
-            return  # deadlines move with the timeline, of which the listener may not have heard yet
-        unsure_ns = LATE_NS_MAX + self._unsure_ns(name)
+        sender, unsure_ns = host.session.sender, LATE_NS_MAX + self._unsure_ns(name)
+        told, now = self._node(name).told(nack.session), self.world.now
         for entry in nack.entries:
-            last = extend_seq(entry.seq, session.sender.next_seq_sent) + max(entry.run, 1) - 1
-            chunk = session.sender.history.get(last)
-            if chunk is None or self._reckons(name, last):
-                continue
-            due_at = host.play_at(chunk.header.first_frame + chunk.header.frames)
-            if self.world.now > due_at + unsure_ns:
-                self.complain(f"{name}: asks for chunk {last}, {(self.world.now - due_at) / 1e6:.0f} ms after its end")
+            first = extend_seq(entry.seq, sender.next_seq_sent)
+            for seq in range(first, first + max(entry.run, 1)):
+                chunk = sender.history.get(seq)
+                if chunk is None or seq % (1 << SEQ_BITS) not in told.chunks:
+                    continue  # of which nothing has come, it must reckon when it is due, rather late than early
+                begin, end = chunk.header.first_frame, MediaFrame(chunk.header.first_frame + chunk.header.frames)
+                over_at = told.over_at(begin, end, host.source.records, host.source.format.rate)
+                if over_at is None:
+                    self.complain(f"{name}: asks for chunk {seq}, which it has been told is left out")
+                elif over_at != UNHURRIED and now > (due_at := host.machine.clock.true(over_at)) + unsure_ns:
+                    self.complain(f"{name}: asks for chunk {seq}, {(now - due_at) / 1e6:.0f} ms after its end")
 
     def _node(self, name: str) -> ListenerNode:
         return next(node for node in reversed(self.world.listeners) if node.machine.name == name)
-
-    def _reckons(self, name: str, seq: int) -> bool:
-        """Say whether a listener must reckon when a chunk is due, rather late than early: nothing of it has come."""
-        stream = self._node(name).session.stream
-        return stream is not None and stream.buffer.header(seq) is None and stream.requests.wants(seq)
 
     def _unsure_ns(self, name: str) -> float:
         """Return what a listener may be wrong about the time by: much, before it has asked for it."""
