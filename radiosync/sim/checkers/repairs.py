@@ -1,7 +1,8 @@
 """A host repairs no faster than its budgets allow: to one listener, and to all of them together.
 
-Budgets are multiples of the stream's own rate, and may be saved up to a burst.  In a second there are so many at the
-most, whoever asks for what.  Whom multicast does not reach is repaired alone, and has a budget beside the others'.
+Budgets are multiples of the stream's own rate, and may be saved up to a burst.  In a second, by the host's own clock,
+there are so many at the most, whoever asks for what.  Whom multicast does not reach is repaired alone, and has a budget
+beside the others'.
 """
 
 from collections import deque
@@ -73,17 +74,19 @@ class RepairChecker(Checker):
         if not isinstance(audio, Audio) or not audio.repair:
             return
         self.repairs += 1
-        self._count(host.machine.name, UNREACHED if to in host.session.copies else ALL)
+        self._count(host, UNREACHED if to in host.session.copies else ALL)
         if not is_group(to):
-            self._count(host.machine.name, to)
+            self._count(host, to)
 
     def _host(self, source: Address) -> HostNode | None:
-        return next((host for host in self.world.hosts if host.machine.ip == source[0]), None)
+        """Return the host at `source`, as it was started last."""
+        return next((host for host in reversed(self.world.hosts) if host.machine.ip == source[0]), None)
 
-    def _count(self, name: str, to: To) -> None:
-        times, now = self._sent.setdefault((name, to), deque()), self.world.now
+    def _count(self, host: HostNode, to: To) -> None:
+        which = host.machine.name, to
+        times, now = self._sent.setdefault(which, deque()), host.machine.clock.host(self.world.now)
         times.append(now)
         while times[0] <= now - NS_PER_S:
             times.popleft()
-        if len(times) > self.worst.get((name, to), (0, 0))[0]:
-            self.worst[name, to] = len(times), now
+        if len(times) > self.worst.get(which, (0, 0))[0]:
+            self.worst[which] = len(times), self.world.now
