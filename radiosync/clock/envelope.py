@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 SLOPE_MAX = 500_000.0  # ns/s: no crystal is 500 ppm wrong (RFC 5905 App. A, MAXFREQ)
 _GRID = np.linspace(0.0, 1.0, 33)
@@ -38,6 +39,15 @@ class Delays:
             forward_ns=self.forward_ns[-count:],
             backward_s=self.backward_s[-count:],
             backward_ns=self.backward_ns[-count:],
+        )
+
+    def oldest(self, count: int) -> "Delays":
+        """Return the first `count` of them."""
+        return Delays(
+            forward_s=self.forward_s[:count],
+            forward_ns=self.forward_ns[:count],
+            backward_s=self.backward_s[:count],
+            backward_ns=self.backward_ns[:count],
         )
 
     def aged(self, curvature: float) -> "Delays":

@@ -28,8 +28,11 @@ kernel stamps, 4 µs of excess, 0.4 (0.7).
 Steps.  A sample *below* its floor can't be: either the clocks have stepped, or a shorter road has opened.  A step moves
 the floors in opposite directions, so when since that sample the other floor has risen by at least half as much, the
 samples before it are dropped.  A longer road raises both floors: the old ones keep serving until they leave the window.
+A step that hides in the scatter takes more samples, and every fourth time is looked for among two hundred (`steps`).
 A step larger than the round trip shows at once, as a sample that no line through the others allows.  It becomes a
 suspect, and the old line goes on; four suspects begin a new history, unless a sample comes that contradicts them.
+Between steps the bound holds.  After one it can be wrong by as much as the clock has stepped, until that is noticed or
+has left the window: a few samples say of a step smaller than their scatter nothing that luck could not.  `since` tells.
 
 References: V. Paxson, "On calibrating measurements of packet transit times" (1998); S. Moon, P. Skelly, D. Towsley,
 "Estimation and removal of clock skew from network delay measurements" (1999); L. Zhang, Z. Liu, C. Xia, "Clock
@@ -43,7 +46,7 @@ from enum import Enum
 
 import numpy as np
 
-from radiosync.clock import envelope
+from radiosync.clock import envelope, steps
 from radiosync.clock.exchange import Exchange
 from radiosync.clock.history import Columns, History, columns_of, delays_of, joined
 from radiosync.clock.mapping import AGEING_PER_S, ClockMapping
@@ -56,7 +59,6 @@ WINDOW_EXCESS_NS = 50.0 * NS_PER_US
 WINDOW_EXPONENT = 0.25
 CAPACITY = 2048  # the longest window of the most questions a second that are asked, and several bursts
 AGEING_LIKELY = 1e-9  # per second: what crystals in a room mostly do, where AGEING_PER_S is what they can do
-EXCESS_NS_MIN = 300.0  # no stamp is truer
 SIGMA_INFLATION = 2.5  # real delays are rarer at the very floor than exponential ones
 
 HOLDOVER_NS = 5 * NS_PER_S
@@ -69,13 +71,8 @@ READY_SIGMA_NS_MAX = 500.0 * NS_PER_US  # two of them are the millisecond below 
 READY_BOUND_AFTER_NS, READY_BOUND_NS_MAX = 2 * NS_PER_S, 5 * NS_PER_MS
 READY_ANYWAY_AFTER_NS = 4 * NS_PER_S  # on a network so bad that this is met, waiting longer helps less than music
 
-STEP_RECENT = 6
-STEP_HISTORY = 200
-STEP_COUNT_MIN = 24
-STEP_WITNESSES = 4
+SEARCH_EVERY = 4  # exchanges: a step that hides in the scatter takes more to be seen, and the search a while
 TRIAL_COUNT_MAX = 16
-STEP_NS_MIN = 100.0 * NS_PER_US
-STEP_EXCESS_SHARE = 0.35
 TRUNCATED_COUNT_MIN = 8  # a line through fewer explains anything
 STEP_SKEW_SIGMA = 5e-6  # after a step the crystals are still the same, if it was not the host that changed
 
@@ -125,6 +122,7 @@ class ClockFilter:
         self._samples = History(capacity)
         self._trial: list[Exchange] = []
         self._suspects = 0
+        self._unsearched = 0
         self.reset()
 
     def reset(self) -> None:
@@ -136,6 +134,7 @@ class ClockFilter:
         self._window_s = WINDOW_S_MIN
         self._excess_ns = 0.0
         self._first_at: LocalNs | None = None
+        self._since: LocalNs | None = None
         self._count = 0
         self._mapping: ClockMapping | None = None
 
@@ -196,6 +195,11 @@ class ClockFilter:
         return Quality.HOLDOVER if age_ns > HOLDOVER_NS else Quality.LOCKED
 
     @property
+    def since(self) -> LocalNs | None:
+        """Return when the oldest exchange left that the map rests on, if there is one: it knows of no step since."""
+        return self._since
+
+    @property
     def suspicious(self) -> bool:
         """Return whether recent exchanges contradict those before: a burst now would soon settle the matter."""
         return self._suspects > 0
@@ -210,12 +214,33 @@ class ClockFilter:
         if self._mapping is None:
             return
         since = self._trial[0].received_at if self._trial else exchange.received_at
-        recent = self._samples.before(since)[:, -(STEP_HISTORY + STEP_RECENT) :]
-        seen = joined(recent, [*self._trial, exchange])
+        seen = joined(self._samples.before(since), [*self._trial, exchange])
         delays = delays_of(seen, newest_at, exchange.forward_ns)
-        kept = _since_step(delays, self._mapping.skew * NS_PER_S)
-        if kept < delays.forward_s.size:
-            self._begin_anew(seen[:, -kept:-1])
+        recent = delays.newest(steps.HISTORY + steps.RECENT)
+        kept = steps.sudden(recent, self._mapping.skew * NS_PER_S)
+        if kept < recent.forward_s.size:
+            self._begin_anew(seen[:, -kept:-1], *_slope_of(self._mapping))
+            return
+        self._unsearched += 1
+        if self._unsearched >= SEARCH_EVERY and steps.may_hide(self._excess_ns):
+            self._unsearched = 0
+            self._search(self._mapping, seen, delays.newest(self._windowed(delays)))
+
+    def _search(self, mapping: ClockMapping, seen: Columns, delays: envelope.Delays) -> None:
+        """Begin anew if `seen`, whose delays these are, are much likelier with a step among them than without."""
+        slope, sigma = _slope_of(mapping)
+        step = steps.likeliest(delays, slope, sigma, again=self.counters.steps > 0)
+        if step is None or step.evidence < steps.EVIDENCE_MIN:
+            return
+        if envelope.feasible(delays.newest(step.count).aged(AGEING_PER_S * NS_PER_S)) is None:
+            return  # there is more to it than a step
+        before = delays.oldest(delays.forward_s.size - step.count)
+        possible = envelope.feasible(before.aged(AGEING_PER_S * NS_PER_S))
+        if possible is not None:  # the skew of all together is wrong: it had to explain the step
+            before = before.aged(AGEING_LIKELY * NS_PER_S)
+            fitted = envelope.fit(before, possible, self._prior, slope_guess=slope, excess_ns_min=steps.EXCESS_NS_MIN)
+            slope, sigma = fitted.slope, SIGMA_INFLATION * fitted.slope_sigma
+        self._begin_anew(seen[:, -step.count : -1], slope, sigma)
 
     def _try(self, exchange: Exchange, *, suspect: bool) -> bool:
         """Try `exchange` on the history that began with the first suspect; return whether that replaced the old one."""
@@ -225,8 +250,8 @@ class ClockFilter:
             trial = [exchange] if suspect else []
         self._suspects += suspect
         self._trial = trial
-        if self._suspects >= STEP_WITNESSES:
-            self._begin_anew(columns_of(trial[:-1]))
+        if self._suspects >= steps.WITNESSES:
+            self._begin_anew(columns_of(trial[:-1]), *_slope_of(self._mapping))
             return True
         if len(trial) >= TRIAL_COUNT_MAX:
             self._acquit()
@@ -238,23 +263,27 @@ class ClockFilter:
         self._suspects = 0
         self._trial = []
 
-    def _begin_anew(self, samples: Columns) -> None:
+    def _begin_anew(self, samples: Columns, slope: float, sigma: float) -> None:
         """Drop all history but `samples`, which came after a step; the crystals are still the same."""
-        if self._mapping is not None:
-            self._prior = envelope.SlopePrior(slope=self._mapping.skew * NS_PER_S, sigma=STEP_SKEW_SIGMA * NS_PER_S)
+        self._prior = envelope.SlopePrior(slope=slope, sigma=max(sigma, STEP_SKEW_SIGMA * NS_PER_S))
         self._samples.replace(samples)
         self._trial = []
         self._suspects = 0
+        self._unsearched = 0
         self._window_s = WINDOW_S_MIN
         self._count = samples.shape[1]
         self._mapping = None
         self.counters.steps += 1
 
+    def _windowed(self, delays: envelope.Delays) -> int:
+        """Return how many of the newest `delays` lie in the window."""
+        return max(int(np.count_nonzero(delays.backward_s >= -self._window_s)), 1)
+
     def _fit(self, exchange: Exchange, newest_at: LocalNs) -> bool:
         """Fit the line to all and `exchange`; return False, and leave the old line, if it contradicts the others."""
         offset_ns = exchange.forward_ns
         delays = delays_of(joined(self._samples.columns, [exchange]), newest_at, offset_ns)
-        delays = delays.newest(max(int(np.count_nonzero(delays.backward_s >= -self._window_s)), 1))
+        delays = delays.newest(self._windowed(delays))
         possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
         if possible is None:
             while possible is None:
@@ -268,7 +297,7 @@ class ClockFilter:
             possible,
             self._prior,
             slope_guess=self._prior.slope if self._mapping is None else self._mapping.skew * NS_PER_S,
-            excess_ns_min=EXCESS_NS_MIN,
+            excess_ns_min=steps.EXCESS_NS_MIN,
         )
         drifted = abs(fitted.slope - self._prior.slope)
         if self._prior.sigma < WIDE_PRIOR.sigma and drifted > CONTRADICTED_SIGMAS * self._prior.sigma:
@@ -277,8 +306,14 @@ class ClockFilter:
         self._excess_ns = fitted.excess_ns
         self._window_s = WINDOW_S * (fitted.excess_ns / WINDOW_EXCESS_NS) ** WINDOW_EXPONENT
         self._window_s = min(max(self._window_s, WINDOW_S_MIN), WINDOW_S_MAX)
+        self._since = LocalNs(newest_at + round(float(delays.forward_s.min()) * NS_PER_S))
         self._mapping = _mapping(fitted, possible, delays, newest_at, offset_ns)
         return True
+
+
+def _slope_of(mapping: ClockMapping | None) -> tuple[float, float]:
+    """Return the skew of `mapping` and its sigma, in ns per second."""
+    return (0.0, WIDE_PRIOR.sigma) if mapping is None else (mapping.skew * NS_PER_S, mapping.skew_sigma * NS_PER_S)
 
 
 def _mapping(
@@ -299,35 +334,7 @@ def _mapping(
         host_at=HostNs(newest_at + offset_ns + round(estimate_ns)),
         skew=fitted.slope / NS_PER_S,
         bound_ns=bound_ns + 1.0,  # instants are rounded to 1 ns
-        sigma_ns=math.hypot(SIGMA_INFLATION * fitted.offset_sigma_ns, few_ns, bend_ns),
+        sigma_ns=min(math.hypot(SIGMA_INFLATION * fitted.offset_sigma_ns, few_ns, bend_ns), bound_ns),
         skew_bound=max(possible.slope_high - fitted.slope, fitted.slope - possible.slope_low) / NS_PER_S,
         skew_sigma=math.hypot(SIGMA_INFLATION * fitted.slope_sigma / NS_PER_S, AGEING_LIKELY * span_s / 2.0),
     )
-
-
-def _since_step(delays: envelope.Delays, slope: float) -> int:
-    """Return how many of the newest `delays` came after a step of one of the clocks; all of them if there was none."""
-    count = delays.forward_s.size
-    if count < STEP_COUNT_MIN:
-        return count
-    recent = delays.newest(STEP_HISTORY + STEP_RECENT)
-    forward = recent.forward_ns - slope * recent.forward_s
-    backward = recent.backward_ns + slope * recent.backward_s
-    old_forward, old_backward = forward[:-STEP_RECENT], backward[:-STEP_RECENT]
-    new_forward = forward[-STEP_RECENT:] - old_forward.min()
-    new_backward = backward[-STEP_RECENT:] - old_backward.min()
-    if min(new_forward.min(), new_backward.min()) >= -STEP_NS_MIN:
-        return count
-    excess_ns = envelope.mean_excess_ns(old_forward, EXCESS_NS_MIN) + envelope.mean_excess_ns(
-        old_backward, EXCESS_NS_MIN
-    )
-    tolerance_ns = max(STEP_NS_MIN, STEP_EXCESS_SHARE * excess_ns)
-    for fallen, risen in ((new_forward, new_backward), (new_backward, new_forward)):
-        below = np.flatnonzero(fallen < -tolerance_ns)
-        if below.size == 0:
-            continue
-        since = int(below[0])
-        witnesses = STEP_RECENT - since
-        if witnesses >= STEP_WITNESSES and risen[since:].min() > -0.5 * fallen[since:].min():
-            return witnesses
-    return count

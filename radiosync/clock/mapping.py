@@ -74,7 +74,11 @@ class ClockMapping:
         return self.bound_ns + (self.skew_bound * age_s + AGEING_PER_S / 2 * age_s * age_s) * NS_PER_S
 
     def sigma_ns_at(self, at: LocalNs) -> float:
-        """Return one standard deviation of `host_from_local(at)`, in ns; a constant asymmetry is not in it."""
+        """Return one standard deviation of `host_from_local(at)`, in ns; a constant asymmetry is not in it.
+
+        It is never more than the bound: what has a limit deviates by that at most.
+        """
         age_s = abs(at - self.local_at) / NS_PER_S
         wander_s = WANDER_PER_SQRT_S * age_s**1.5 / math.sqrt(3.0)
-        return math.hypot(self.sigma_ns + self.skew_sigma * age_s * NS_PER_S, wander_s * NS_PER_S)
+        sigma_ns = math.hypot(self.sigma_ns + self.skew_sigma * age_s * NS_PER_S, wander_s * NS_PER_S)
+        return min(sigma_ns, self.bound_ns_at(at))

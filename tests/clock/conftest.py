@@ -41,6 +41,8 @@ class World:
 
     def delays_s(self, t):
         r = self.random
+        if self.kind == "scattered":
+            return tuple(50e-6 + r.exponential(2e-3) for _ in range(2))
         if self.kind == "kernel":  # wired, stamped by the kernel
             return tuple(20e-6 + r.exponential(4e-6) + (r.random() < 0.05) * r.exponential(50e-6) for _ in range(2))
         if self.kind == "wired":

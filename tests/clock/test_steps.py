@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from radiosync.clock.envelope import Delays
+from radiosync.clock.steps import BUCKETS_MAX, EVIDENCE_MIN, likeliest
+
+EXCESS_NS = 2e6
+
+
+def scattered(before_s, since_s, step_ns, *, per_s=5, seed=0, slope=0.0):
+    """Return delays of so many seconds before a step of the offset, and since it."""
+    random = np.random.default_rng(seed)
+    times_s = np.arange(-before_s - since_s, 0.0, 1.0 / per_s)
+    offset_ns = slope * times_s + np.where(times_s >= -since_s, step_ns, 0.0)
+    forward_ns, backward_ns = (random.exponential(EXCESS_NS, times_s.size) for _ in range(2))
+    return Delays(
+        forward_s=times_s, forward_ns=offset_ns + forward_ns, backward_s=times_s, backward_ns=backward_ns - offset_ns
+    )
+
+
+@pytest.mark.parametrize("step_ns", [-1e6, 1e6, 3e6])
+@pytest.mark.parametrize("per_s", [2, 25])
+def test_a_step_is_found_where_it_was(step_ns, per_s):
+    """Also among more delays than are looked at singly."""
+    delays = scattered(40.0, 20.0, step_ns, per_s=per_s, slope=30e3)
+    assert (delays.forward_s.size > BUCKETS_MAX) == (per_s > 3)
+    step = likeliest(delays, 30e3, 20e3)
+    assert step.evidence > EVIDENCE_MIN
+    assert 17.0 * per_s < step.count <= 20.0 * per_s
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chance_is_no_evidence(seed):
+    step = likeliest(scattered(40.0, 20.0, 0.0, seed=seed), 0.0, 5e3)
+    assert step is None or step.evidence < 10.0
+
+
+def test_a_shorter_road_is_no_step():
+    delays = scattered(40.0, 20.0, 0.0)
+    delays.forward_ns[delays.forward_s >= -20.0] -= 1e6
+    step = likeliest(delays, 0.0, 20e3)
+    assert step is None or step.evidence < 10.0
+
+
+def test_a_wrong_skew_is_no_step():
+    """Where none of the slopes that are tried is near, a step would have to stand in for it."""
+    assert likeliest(scattered(40.0, 20.0, 0.0, slope=100e3), 0.0, 2e3) is None
+
+
+def test_what_a_history_begins_with_must_have_lasted_unless_a_step_began_it():
+    delays = scattered(2.5, 20.0, 2e6)
+    of_the_start = likeliest(delays, 0.0, 20e3)
+    assert of_the_start is None or of_the_start.count <= 20.0 * 5 - 13
+    step = likeliest(delays, 0.0, 20e3, again=True)
+    assert step.evidence > EVIDENCE_MIN
+    assert 17.0 * 5 < step.count <= 20.0 * 5
