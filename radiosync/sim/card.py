@@ -149,6 +149,11 @@ class SimDac:
         """Whether its stamps are what its clock is known by."""
         return self._dac is not None and self._dac.source is StampSource.DEVICE
 
+    @property
+    def reach_ns(self) -> int:
+        """How long it takes at most from rendering to sounding: through the ring and the card."""
+        return self._render_ahead_ns + self._settings.latency_ns
+
     def unplug(self, until: TrueNs) -> None:
         """Take the card away until the true instant `until`."""
         self.close()

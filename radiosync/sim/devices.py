@@ -212,6 +212,11 @@ class SimSource:
         """The frames after which positions repeat, in a float format."""
         return self.format.rate / TONE_HZ
 
+    @property
+    def ramp_frames(self) -> int:
+        """The same, with the amplitude taken into account."""
+        return RAMP_S * self.format.rate
+
 
 @dataclass(slots=True)
 class ExactSink:

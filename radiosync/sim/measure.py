@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiosync.sim.card import DacRecord
-from radiosync.sim.devices import AMPLITUDES, RAMP_S
+from radiosync.sim.devices import AMPLITUDES, SimSource
 from radiosync.sim.nodes import HostNode
 from radiosync.units import NS_PER_S
 
@@ -47,13 +47,33 @@ def heard(record: DacRecord, host: HostNode) -> Heard:
     due -= np.array([frame - source.source_frame(frame) for frame in due.astype(np.int64).tolist()])
     period = source.period_frames
     behind = (due - source.position_modulo(left, right) + period / 2) % period - period / 2
-    ramp = RAMP_S * rate
+    ramp = source.ramp_frames
     roughly = (due - source.ramp_position(left, right) + ramp / 2) % ramp - ramp / 2
     periods = (roughly - behind) / period
     sure = np.abs(periods - np.round(periods)) < SURE
     at, behind, periods = at[sure], behind[sure], np.round(periods[sure])
     late_ns: NDArray[np.float64] = (behind + _steady(periods) * period) / rate * NS_PER_S
     return Heard(at=at, late_ns=late_ns)
+
+
+def positions(record: DacRecord, source: SimSource) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the true times of the blocks that can be read, and the frames of the music they are, modulo the ramp.
+
+    Each block speaks for itself: a fade lasts no longer than one, which may then seem to be anywhere.
+    """
+    at = np.array(record.at, dtype=np.int64)
+    left, right = np.array(record.left), np.array(record.right)
+    loud = np.hypot(left, right) > QUIET
+    at, left, right = at[loud], left[loud], right[loud]
+    phase, roughly, period = (
+        source.position_modulo(left, right),
+        source.ramp_position(left, right),
+        source.period_frames,
+    )
+    periods = (roughly - phase) / period
+    sure = np.abs(periods - np.round(periods)) < SURE
+    found: NDArray[np.float64] = (phase + np.round(periods) * period)[sure] % source.ramp_frames
+    return at[sure], found
 
 
 def _steady(periods: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -312,7 +312,7 @@ class ListenerNode:
             for data, source, _ in port.receive():
                 session.receive_datagram(data, source, now, through_group=port is not self._control)
                 if session.stream is not None and source[0] == session.stream.host_ip:
-                    self._told[session.stream.session].note(data, session.stream.session)
+                    self._told[session.stream.session].note(data, session.stream.session, true_now)
         session.handle_timeout(now)
         self._join_tiers()
         if session.rejoin():

@@ -6,10 +6,11 @@ nothing of.  To know of the first at last would give it silence instead.  So it 
 what it plays and in what it asks for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.reading import read
+from radiosync.sim.scheduler import TrueNs
 from radiosync.timeline import Timeline, TimelineLog
 from radiosync.units import HostNs, MediaFrame
 from radiosync.wire.messages import Announce, Audio, Kind, SongInfo, Sync, SyncPhase
@@ -25,6 +26,7 @@ class Told:
 
     def __init__(self) -> None:
         self.versions: list[int] = []
+        self._told_at: list[TrueNs] = []
         self.chunks: set[int] = set()
         """The chunks, by their numbers on the wire, that anything has come of: the place of others must be reckoned."""
         self._seen: set[bytes] = set()
@@ -32,8 +34,8 @@ class Told:
         self._log: tuple[int, TimelineLog] | None = None
         """Of how many versions the timeline is kept, and it."""
 
-    def note(self, data: bytes, session: int) -> None:
-        """Note what a datagram of the listener's host says; whatever it holds, nothing is raised."""
+    def note(self, data: bytes, session: int, now: TrueNs) -> None:
+        """Note what a datagram of the listener's host says at the true instant `now`; nothing is raised."""
         key = data[SESSION_AND_VERSION]
         if key in self._seen and data[KIND] not in MORE:
             return
@@ -45,11 +47,16 @@ class Told:
             self._seen.add(key)
             if not self.versions or message.timeline.version > self.versions[-1]:
                 self.versions.append(message.timeline.version)
+                self._told_at.append(now)
             if isinstance(message, Audio):
                 self.chunks.add(message.chunk.seq)
             elif isinstance(message, Sync):
                 prepares = message.phase is SyncPhase.PREPARE
                 self._prepared = (message.timeline.version, message.target_frame) if prepares else None
+
+    def steps(self) -> Iterator[tuple[int, int, TrueNs]]:
+        """Yield each version but the first: the one before it, it, and when the listener was told of it."""
+        yield from zip(self.versions, self.versions[1:], self._told_at[1:], strict=False)
 
     @property
     def target(self) -> MediaFrame | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from radiosync.sim.checkers.amplification import AmplificationChecker
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.checkers.clock import ClockChecker
+from radiosync.sim.checkers.epochs import EpochChecker
 from radiosync.sim.checkers.liveness import LivenessChecker
 from radiosync.sim.checkers.memory import MemoryChecker
 from radiosync.sim.checkers.outcome import JUDGES
@@ -21,6 +22,7 @@ from radiosync.sim.world import World
 
 CHECKERS: tuple[type[Checker], ...] = (
     PositionChecker,
+    EpochChecker,
     ClockChecker,
     QueueChecker,
     MemoryChecker,
