@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from radiosync.host.commands import Command
 from radiosync.sim.card import DacSettings
-from radiosync.sim.clocks import ClockSettings
+from radiosync.sim.clocks import ClockSettings, Shift
 from radiosync.sim.link import LinkSettings
 from radiosync.sim.machine import Machine
 from radiosync.sim.nodes import HostNode, ListenerNode
@@ -171,14 +171,18 @@ class Cast:
         if now < world.disturbed.get(machine.name, 0):
             return  # one thing at a time
         world.disturbed[machine.name] = until
+        shift = Shift(begin=now, end=until, size_ns=now - until)
         if fault.kind.endswith("suspend"):
             process.stall(until)
             clock.suspend(now, until)
         elif fault.kind.endswith("clock_step"):
-            clock.adjust(now, ahead_ns=round(fault.ms * NS_PER_MS))
+            shift = Shift(begin=now, end=now, size_ns=fault.ms * NS_PER_MS)
+            clock.adjust(now, ahead_ns=round(shift.size_ns))
         elif fault.kind.endswith("slew"):
+            shift = Shift(begin=now, end=until, size_ns=fault.ppm * 1e-6 * (until - now))
             clock.adjust(now, slew_ppm=fault.ppm)
             world.at(until, lambda: clock.adjust(world.now, slew_ppm=-fault.ppm))
+        world.shifts.setdefault(machine.name, []).append(shift)
 
 
 def _with_faults(link: LinkSettings, group: Listeners, faults: tuple[Fault, ...], outage: str) -> LinkSettings:

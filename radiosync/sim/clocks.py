@@ -30,6 +30,22 @@ class ClockSettings:
     wander_ppm: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """By how much a clock was set at one true time, or from one to another went otherwise than it does by itself."""
+
+    begin: int
+    end: int
+    size_ns: float
+
+    def within(self, since: int, until: int) -> float:
+        """Return how much of it, without its sign, fell between the true times `since` and `until`."""
+        if self.begin == self.end:
+            return abs(self.size_ns) if since <= self.begin <= until else 0.0
+        overlap_ns = min(self.end, until) - max(self.begin, since)
+        return abs(self.size_ns) * max(overlap_ns, 0) / (self.end - self.begin)
+
+
 class SimClock:
     """One node's clock."""
 

@@ -12,7 +12,7 @@ from radiosync.audio.format import AudioFormat
 from radiosync.config import Config
 from radiosync.listener.exact import BLOCK_NS
 from radiosync.sim.card import DacSettings, SimDac
-from radiosync.sim.clocks import ClockSettings, SimClock
+from radiosync.sim.clocks import ClockSettings, Shift, SimClock
 from radiosync.sim.devices import SimSource
 from radiosync.sim.link import Direction, LinkSettings
 from radiosync.sim.machine import Machine
@@ -52,7 +52,9 @@ class World:
         self.host_ips: set[str] = set()
         self.listeners: list[ListenerNode] = []
         self.disturbed: dict[str, int] = {}
-        """When each machine's clock was last set or stood still, by name."""
+        """When each machine's clock was last set or stood still, by name ..."""
+        self.shifts: dict[str, list[Shift]] = {}
+        """... and all that has been done to it."""
         self._machines = 0
         self._watchers: list[Callable[[], None]] = []
 

@@ -70,6 +70,65 @@ def test_a_clock_beyond_its_bound_is_seen(party):
     assert "with a bound of" in complaint
 
 
+STEP_AT_S, STEP_NS = 2.5, 1_000_000
+
+
+@pytest.fixture
+def stepped_party(make_scenario):
+    """A party half a second after the listener's clock was set ahead by a millisecond."""
+    step = Fault(kind="clock_step", at_s=STEP_AT_S, for_s=0.1, ms=STEP_NS / 1e6)
+    party = Party(make_scenario(4.0, count=1, faults=(step,)), 2.0)
+    party.run(3.0)
+    assert not party.complaints()
+    return party
+
+
+def beyond_its_bound(party, beyond_ns, since_s):
+    """Let the listener's line be off by so much more than its bound, and rest on exchanges since that time."""
+    clock, local, world = party.node.streams[0].clock, party.node.machine.clock, party.world
+    now, mapping = local.local(world.now), clock._mapping
+    error_ns = mapping.host_from_local(now) - party.host.machine.clock.host(world.now)
+    off_ns = round(mapping.bound_ns_at(now) + beyond_ns) - error_ns
+    clock._since = local.local(round(since_s * NS_PER_S))
+    clock._mapping = replace(mapping, host_at=mapping.host_at + off_ns)
+    party.of(ClockChecker).look()
+    return party.complaints(ClockChecker)
+
+
+@pytest.mark.parametrize(
+    ("beyond_ns", "since_s", "seen"),
+    [
+        (0.9 * STEP_NS, STEP_AT_S - 0.1, False),
+        (1.1 * STEP_NS, STEP_AT_S - 0.1, True),
+        (0.1 * STEP_NS, STEP_AT_S + 0.1, True),
+    ],
+    ids=["by the step", "by more than the step", "though of before the step nothing is left"],
+)
+def test_a_clock_may_be_off_by_a_step_for_as_long_as_what_was_before_counts(stepped_party, beyond_ns, since_s, seen):
+    assert bool(beyond_its_bound(stepped_party, beyond_ns, since_s)) == seen
+
+
+def test_a_step_is_an_excuse_for_no_longer_than_a_window_lasts(stepped_party):
+    checker, clock = stepped_party.of(ClockChecker), stepped_party.node.streams[0].clock
+    before = stepped_party.node.machine.clock.local(NS_PER_S)
+    shifted_ns = []
+    for later_s in (200, 260):
+        mapping = replace(clock._mapping, local_at=clock._mapping.local_at + later_s * NS_PER_S)
+        shifted_ns.append(checker._shifted_ns(stepped_party.node, stepped_party.host, mapping, before))
+    assert shifted_ns == [pytest.approx(STEP_NS, rel=1e-3), 0.0]
+
+
+def test_while_a_line_rests_on_what_was_before_a_step_its_sigma_is_not_judged(stepped_party):
+    checker, clock = stepped_party.of(ClockChecker), stepped_party.node.streams[0].clock
+    looks, noticed = checker.looks, clock._since
+    clock._since = stepped_party.node.machine.clock.local(NS_PER_S)
+    checker.look()
+    assert checker.looks == looks
+    clock._since = max(noticed, stepped_party.node.machine.clock.local(round((STEP_AT_S + 0.1) * NS_PER_S)))
+    checker.look()
+    assert checker.looks == looks + 1
+
+
 def test_a_sigma_that_promises_too_much_is_seen(party):
     clock, checker = party.node.streams[0].clock, party.of(ClockChecker)
     clock._mapping = replace(clock._mapping, sigma_ns=0.0, skew_sigma=0.0, bound_ns=1e6, skew_bound=0.0)

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from radiosync.sim.clocks import ClockSettings, SimClock
+from radiosync.sim.clocks import ClockSettings, Shift, SimClock
 
 NS = 1_000_000_000
 YEAR = 365 * 86_400 * NS
@@ -63,3 +63,12 @@ def test_a_clock_that_jumps_ahead_is_slewed_and_stands_still_keeps_its_inverse()
             assert clock.reading(back) >= reading
             assert back == 0 or clock.reading(back - 1) < reading
     assert clock.true(clock.reading(10 * NS) - NS) == 10 * NS, "what it jumped over is never shown"
+
+
+def test_of_a_shift_counts_what_lies_between_two_times():
+    step = Shift(begin=5 * NS, end=5 * NS, size_ns=1e6)
+    assert [step.within(since * NS, 10 * NS) for since in (4, 5, 6)] == [1e6, 1e6, 0.0]
+    assert step.within(0, 4 * NS) == 0.0
+    slew = Shift(begin=10 * NS, end=20 * NS, size_ns=-5e6)
+    assert [slew.within(0, until * NS) for until in (9, 12, 30)] == [0.0, 1e6, 5e6]
+    assert [slew.within(since * NS, 30 * NS) for since in (12, 21)] == [4e6, 0.0]
