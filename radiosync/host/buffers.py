@@ -105,11 +105,12 @@ class History:
 
     def within(self, first: int, count: int) -> Iterator[Chunk]:
         """Yield those of `count` chunks from number `first` on that are still here, whatever the numbers are."""
-        if self._chunks:
-            oldest, newest = next(iter(self._chunks)), next(reversed(self._chunks))
+        chunks = self._chunks
+        if chunks:
+            oldest, newest = next(iter(chunks)), next(reversed(chunks))
             for seq in range(max(first, oldest), min(first + count, newest + 1)):
-                if seq in self._chunks:
-                    yield self._chunks[seq]
+                if (chunk := chunks.get(seq)) is not None:
+                    yield chunk
 
     def at(self, frame: MediaFrame) -> Chunk | None:
         """Return the chunk that `frame` lies in, or the first one after it."""

@@ -144,9 +144,10 @@ class Sender:
         As far as an honest listener would ask for at once.
         """
         symbols = 0
+        lanes = self.ladder.lanes
         for entry in nack.entries:
-            for sent in self.history.within(extend_seq(entry.seq, self.next_seq_sent), max(1, entry.run)):
-                chunk = self._in_tier(sent, entry, source, now)
+            for sent in self.history.within(extend_seq(entry.seq, self.next_seq_sent), entry.run or 1):
+                chunk = self._in_tier(sent, entry, source, now) if entry.tier in lanes else sent
                 if chunk is None:
                     symbols += SYMBOLS_UNMADE
                     continue
@@ -277,9 +278,7 @@ class Sender:
         return self.history.get(seq) or self._prebuffer.get(seq)
 
     def _in_tier(self, sent: Chunk, entry: NackEntry, source: Address, now: HostNs) -> Chunk | None:
-        """Return the chunk in the tier that is asked for, or have it made."""
-        if entry.tier not in self.ladder.lanes:
-            return sent
+        """Return the chunk in the lower tier that is asked for, or have it made."""
         self.want_tier(entry.tier, now)
         chunk = self.ladder.get(entry.tier, sent.header.seq)
         if chunk is None:
@@ -287,11 +286,22 @@ class Sender:
         return chunk
 
     def _repair(self, chunk: Chunk, bitmap: int, source: Address, now: HostNs, *, backfill: bool = False) -> None:
+        header = chunk.header
+        key = header.seq * TIERS_MAX + header.tier
+        self._repairs.ask(key, bitmap, self._deadline_at(chunk, now), source, now, backfill=backfill)
+
+    def _deadline_at(self, chunk: Chunk, now: HostNs) -> HostNs:
+        """Return when the last frame of `chunk` is due: reckoned once for each record, since every NACK asks."""
+        transport = self._transport
+        newest = transport.newest
+        if chunk.deadline is not None and chunk.deadline[0] is newest and transport.horizon_moves:
+            return chunk.deadline[1]
         header = chunk.header  # its end may belong to the next epoch already
         lasts_ns = ns_from_frames(header.frames, self.rate)
-        deadline_at = HostNs(self._transport.play_at(header.first_frame, now) + lasts_ns)
-        key = header.seq * TIERS_MAX + header.tier
-        self._repairs.ask(key, bitmap, deadline_at, source, now, backfill=backfill)
+        deadline_at = HostNs(transport.play_at(header.first_frame, now) + lasts_ns)
+        if transport.horizon_moves:  # otherwise it moves with `now`
+            chunk.deadline = newest, deadline_at
+        return deadline_at
 
     def _forget(self, seq: int) -> None:
         self.ladder.forget(seq)

@@ -89,7 +89,7 @@ class Transport:
     @property
     def horizon_moves(self) -> bool:
         """Whether the newest record plays and nothing is being prepared."""
-        return self.preparation is None and self.newest.playing
+        return self.preparation is None and self.log.newest.playing
 
     def horizon_reaches(self, frame: MediaFrame) -> HostNs | None:
         """Return when the horizon will be at `frame`, if it is not there yet; None while nothing moves it."""

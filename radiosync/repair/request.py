@@ -13,7 +13,7 @@ section 5, RFC 5401 section 5) and Aeron:
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from radiosync.repair.rounds import GATHER_URGENT_NS, gather_ns, hold_off_ns, round_ns
@@ -187,5 +187,5 @@ def _deadline_of(item: tuple[int, _Want]) -> LocalNs:
 def _extended(last: NackEntry, seq: int) -> NackEntry | None:
     """Return `last` grown by whole chunk `seq`, where that follows on."""
     if last.run and last.seq + last.run == seq and last.run < NACK_RUN_MAX:
-        return replace(last, run=last.run + 1)
+        return last._replace(run=last.run + 1)
     return None

@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 
 from radiosync.repair.budget import Budgets, TokenBucket
 from radiosync.repair.crowd import SCATTERED_MAX, CrowdWatch
-from radiosync.repair.rounds import CROWD_NS, gather_ns, hold_off_ns
+from radiosync.repair.rounds import CROWD_NS, HOLD_OFF_NS, gather_ns, hold_off_ns
 from radiosync.repair.turns import Turns
 from radiosync.units import NS_PER_MS, NS_PER_S, HostNs
 from radiosync.wire.groups import Address
@@ -71,7 +71,9 @@ class _ChunkRepairs:
     """Whether they are taken to have lost different symbols, whatever is known."""
     parity_sent: int = 0
     sent: dict[Address | None, dict[tuple[bool, int], HostNs]] = field(default_factory=dict)
-    """To whom which symbol, parity or not, was sent last when."""
+    """To whom which symbol, parity or not, was sent last when ..."""
+    sent_at: HostNs = _NEVER
+    """... and when anything was."""
 
     def lane_of(self, turns: Turns) -> _Lane:
         """Return the lane whose askers have their turns there."""
@@ -82,13 +84,13 @@ class _ChunkRepairs:
         """Whether some have lost other symbols than others."""
         return self.scattered or self.any_lost.bit_count() > self.most_lost
 
-    def note_lost(self, bitmap: int, by: Address, now: HostNs) -> None:
-        """Note who has lost what."""
-        if self.asker not in (None, by) and now - self.asked_at < CROWD_NS:
+    def note_lost(self, bitmap: int, symbols: int, by: Address, now: HostNs) -> None:
+        """Note who has lost what: so many symbols."""
+        if self.asker != by and self.asker is not None and now - self.asked_at < CROWD_NS:
             self.crowd_until = HostNs(now + CROWD_NS)
         self.asker, self.asked_at = by, now
         self.any_lost |= bitmap
-        self.most_lost = max(self.most_lost, bitmap.bit_count())
+        self.most_lost = max(self.most_lost, symbols)
 
     def expect_others(self, now: HostNs, *, scattered: bool) -> None:
         """Take it that others have lost something as well: where losses are `scattered`, other symbols."""
@@ -97,6 +99,8 @@ class _ChunkRepairs:
 
     def not_on_its_way(self, bitmap: int, by: Address, now: HostNs, *, reached: bool) -> int:
         """Return what of `bitmap` `by`, whom multicast reaches or not, was not sent within the hold-off."""
+        if now - self.sent_at >= HOLD_OFF_NS:  # mostly; and a flood of questions must cost little
+            return bitmap
         parity, hold_ns = 0, hold_off_ns(self.deadline_at - now)
         for to in (None, by) if reached else (by,):
             for (is_parity, index), sent_at in self.sent.get(to, {}).items():
@@ -173,8 +177,10 @@ class RepairQueue:
         if chunk is None:
             chunk = self._chunks[seq] = _ChunkRepairs(deadline_at, _Lane(self._lost), _Lane(self._backfill))
         chunk.deadline_at = deadline_at  # a pause, or a start that waits, has moved it
-        lacking = chunk.not_on_its_way(bitmap, by, now, reached=by not in self._unreached)
-        self.repeats_ignored += bitmap.bit_count() - lacking.bit_count()
+        reached = by not in self._unreached
+        lacking = chunk.not_on_its_way(bitmap, by, now, reached=reached)
+        symbols = lacking.bit_count()
+        self.repeats_ignored += bitmap.bit_count() - symbols
         if not lacking:
             return
         lane = chunk.backfill if backfill else chunk.lost
@@ -191,18 +197,18 @@ class RepairQueue:
             self._count += 1
             self._next_at = min(self._next_at, lane.ready_at)
         lane.asks[by] = lacking
-        if not backfill and by not in self._unreached:
-            chunk.note_lost(lacking, by, now)
-            symbols = lacking.bit_count()
+        if reached and not backfill:
+            chunk.note_lost(lacking, symbols, by, now)
             if self._crowd.note(seq, symbols, by, now):
                 chunk.expect_others(now, scattered=symbols <= SCATTERED_MAX)
-            soon = HostNs(now + gather_ns(deadline_at - now, crowd=True))
             # The sooner it is answered, the fewer ask, and what is too little is added to.  After an outage, from which
             # listeners may come back one by one, all of it would be sent again.
-            if now < chunk.crowd_until and symbols <= SCATTERED_MAX and soon < lane.ready_at:
-                lane.ready_at = soon
-                heappush(self._gathering, (soon, seq, False))
-                self._next_at = min(self._next_at, soon)
+            if now < chunk.crowd_until and symbols <= SCATTERED_MAX:
+                soon = HostNs(now + gather_ns(deadline_at - now, crowd=True))
+                if soon < lane.ready_at:
+                    lane.ready_at = soon
+                    heappush(self._gathering, (soon, seq, False))
+                    self._next_at = min(self._next_at, soon)
 
     def take(self, now: HostNs) -> Repair | None:
         """Return the next symbol that may be sent now, of whoever's turn it is, and count it as sent."""
@@ -265,7 +271,7 @@ class RepairQueue:
         self._each.take(by, now)
         self._budget(by).take(now)
         turns.served(by)
-        chunk.sent.setdefault(to, {})[parity, index] = now
+        chunk.sent.setdefault(to, {})[parity, index] = chunk.sent_at = now
         self._tidy(seq)
         return Repair(seq=seq, index=index, parity=parity, to=to)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from radiosync.repair.parity import GROUP, block_of, parity_symbols, recover
-from radiosync.units import MediaFrame
+from radiosync.timeline import Timeline
+from radiosync.units import HostNs, MediaFrame
 from radiosync.wire.limits import PARITY_MAX
 from radiosync.wire.messages import ChunkHeader
 
@@ -26,6 +27,8 @@ class Chunk:
     header: ChunkHeader
     symbols: tuple[bytes, ...]
     _parity: dict[int, bytes] = field(default_factory=dict)
+    deadline: tuple[Timeline, HostNs] | None = None
+    """When its last frame is due by which record of the timeline, once that has been reckoned."""
 
     @property
     def end_frame(self) -> MediaFrame:

@@ -7,6 +7,7 @@ kind does, so many times a second.  All but the impostor send from addresses of 
 import zlib
 from collections import deque
 from dataclasses import replace
+from random import Random
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.machine import Machine
@@ -84,7 +85,7 @@ class Acting:
         match self._villain.kind:
             case "greedy":
                 entries = tuple(
-                    NackEntry(seq=(host.play_seq + rng.randrange(200)) % (1 << 32), run=rng.randrange(1, RUN), bitmap=0)
+                    NackEntry(seq=(host.play_seq + _below(rng, 200)) % (1 << 32), run=1 + _below(rng, RUN - 1))
                     for _ in range(rng.randrange(1, ENTRIES))
                 )
                 nack = Nack(session=host.session, cookie=host.cookie, listener_id=1, entries=entries)
@@ -193,3 +194,12 @@ class Acting:
 
     def _send(self, data: bytes, to: Address) -> None:
         self._control.send(data, to)
+
+
+def _below(rng: Random, limit: int) -> int:
+    """Draw what `rng.randrange(limit)` would, in half the time."""
+    bits = limit.bit_length()
+    drawn = rng.getrandbits(bits)
+    while drawn >= limit:
+        drawn = rng.getrandbits(bits)
+    return drawn

@@ -70,7 +70,7 @@ def decode_nack(session: int, r: Reader) -> Nack:
     entries: list[NackEntry] = []
     while r.position < len(r.data):
         seq, run, tier, length = r.take(_NACK_ENTRY)
-        bitmap = int.from_bytes(r.bytes(length), "little")
+        bitmap = int.from_bytes(r.bytes(length), "little") if length else 0
         if bool(run) == bool(bitmap) or run > NACK_RUN_MAX or bitmap.bit_length() > SYMBOLS_MAX:
             raise RemoteProtocolError("NACK entry that asks for nothing or too much")
         if tier >= TIERS_MAX:

@@ -242,9 +242,9 @@ solos = st.builds(
     ).map(tuple),
 )
 solicits = st.builds(Solicit, session=u64, nonce=u64)
-entries = st.builds(NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX), tier=tiers) | st.builds(
-    NackEntry, seq=u32, bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1), tier=tiers
-)
+entries = st.builds(
+    NackEntry, seq=u32, run=st.integers(1, codec.NACK_RUN_MAX), bitmap=st.just(0), tier=tiers
+) | st.builds(NackEntry, seq=u32, run=st.just(0), bitmap=st.integers(1, (1 << SYMBOLS_MAX) - 1), tier=tiers)
 nacks = st.builds(Nack, session=u64, cookie=u64, listener_id=u64, entries=st.lists(entries, max_size=40).map(tuple))
 reports = st.builds(
     Report,
