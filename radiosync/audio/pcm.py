@@ -94,7 +94,7 @@ def float_from_samples(samples: Samples, sample: SampleFormat) -> Frames:
 
 def clean_floats(block: NDArray[Any]) -> Frames:
     """Return the floats as float32, NaN as 0 and everything else within ±`FLOAT_MAX`."""
-    limited: Frames = np.clip(block, -FLOAT_MAX, FLOAT_MAX).astype(np.float32, copy=False)
+    limited: Frames = block.clip(-FLOAT_MAX, FLOAT_MAX).astype(np.float32, copy=False)
     if np.isnan(limited).any():
         np.nan_to_num(limited, copy=False, nan=0.0)
     return limited

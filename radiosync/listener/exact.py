@@ -73,7 +73,8 @@ class ExactPlayout:
     @property
     def ended(self) -> bool:
         """Whether the last frame has been handed out."""
-        return self.cursor is not None and self.final_frame is not None and self.cursor >= self.final_frame
+        final_frame, cursor = self.final_frame, self.cursor
+        return final_frame is not None and cursor is not None and cursor >= final_frame
 
     def next_timeout(self) -> LocalNs | None:
         """Return when the next block is due, or the next record takes effect."""

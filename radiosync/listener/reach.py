@@ -112,12 +112,12 @@ class Reach:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest."""
-        wake_at = min(self._rejoin_at, self._refresh_at)
         if self.wants_copy:
-            return min(wake_at, self._back_at)
+            return min(self._rejoin_at, self._refresh_at, self._back_at)
         if self._group_at is None:
-            return wake_at
-        return min(wake_at, LocalNs(max(self._group_at + self._silent_ns, now + LOOK_NS)))
+            return min(self._rejoin_at, self._refresh_at)
+        look_at = LocalNs(max(self._group_at + self._silent_ns, now + LOOK_NS))
+        return min(self._rejoin_at, self._refresh_at, look_at)
 
     def _calm(self, now: LocalNs) -> None:
         self._rejoin_ns = REJOIN_NS

@@ -235,8 +235,10 @@ class ListenerSession:
 
     def next_timeout(self, now: LocalNs) -> LocalNs:
         """Return when to come back at the latest."""
-        wake_at = min(self._discovery.due_at, self.reach.next_timeout(now))
-        return wake_at if self.stream is None else min(wake_at, self._report_at, self.stream.next_timeout(now))
+        due_at, reach_at = self._discovery.due_at, self.reach.next_timeout(now)
+        if self.stream is None:
+            return min(due_at, reach_at)
+        return min(due_at, reach_at, self._report_at, self.stream.next_timeout(now))
 
     def next_event(self) -> ListenerEvent | None:
         """Hand out the next event."""

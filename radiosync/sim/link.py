@@ -13,6 +13,7 @@ from radiosync.sim.scheduler import TrueNs
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 NEVER = 1 << 62
+ONCE, TWICE = range(1), range(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,7 @@ class Direction:
             counters.lost += 1
             return []
         arrivals: list[TrueNs] = []
-        for _ in range(2 if settings.duplicate and rng.random() < settings.duplicate else 1):
+        for _ in TWICE if settings.duplicate and rng.random() < settings.duplicate else ONCE:
             while on_way and on_way[0] <= at:
                 heappop(on_way)
             if len(on_way) >= settings.queue_max:

@@ -304,15 +304,18 @@ class ListenerNode:
     def _turn(self, true_now: TrueNs) -> TrueNs:
         session, clock = self.session, self.machine.clock
         now = clock.local(true_now)
-        for data, source, arrived_at in self._time.receive():
+        for data, source, arrived_at in self._time.receive() if self._time.inbox else ():
             if session.stream is not None and source == session.stream.clock_address:
                 session.receive_clock(data, clock.local(arrived_at) if self.machine.kernel_stamps else now)
         self._play(now, true_now)
         for port in (self._control, *self._group_ports.values()):
+            if not port.inbox:
+                continue
             for data, source, _ in port.receive():
                 session.receive_datagram(data, source, now, through_group=port is not self._control)
-                if session.stream is not None and source[0] == session.stream.host_ip:
-                    self._told[session.stream.session].note(data, session.stream.session, true_now)
+                stream = session.stream
+                if stream is not None and source[0] == stream.host_ip:
+                    self._told[stream.session].note(data, stream.session, true_now)
         session.handle_timeout(now)
         self._join_tiers()
         if session.rejoin():

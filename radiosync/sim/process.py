@@ -7,11 +7,12 @@ interpreter collects garbage, somebody presses Ctrl-Z).  While a process is stal
 from collections.abc import Callable
 from random import Random
 
-from radiosync.sim.scheduler import Event, Scheduler, TrueNs
+from radiosync.sim.scheduler import Scheduler, TrueNs
 from radiosync.units import NS_PER_MS, NS_PER_US
 
 TURN_NS = 20 * NS_PER_US  # a turn of the loop with little to do; also keeps a loop that never waits from stopping time
 LATE_NS = 30 * NS_PER_US  # mean lateness of a wake-up on an idle machine
+NEVER = TrueNs(1 << 80)
 WAIT_NS_MAX = 250 * NS_PER_MS  # the real loops look around at least so often
 
 
@@ -26,8 +27,9 @@ class Process:
         self._rng = rng
         self._turn = turn
         self._late_ns = late_ns
-        self._event: Event | None = None
-        self._event_at = TrueNs(0)
+        self._plan_number = 0
+        self._planned_at = NEVER
+        """When the next turn is planned; a plan that another one has replaced has another number."""
         self._asleep_until = TrueNs(0)
         self._stopped = False
         self._arrived = False
@@ -42,29 +44,28 @@ class Process:
     def stall(self, until: TrueNs) -> None:
         """Do nothing before `until`."""
         self._asleep_until = max(self._asleep_until, until)
-        if self._event is not None and self._event_at < until:
-            self._event.cancel()
-            self._event = None
+        if self._planned_at < until:
+            self._planned_at = NEVER
             self._plan(until)
 
     def stop(self) -> None:
         """Never turn again."""
         self._stopped = True
-        if self._event is not None:
-            self._event.cancel()
 
     def _plan(self, at: TrueNs) -> None:
-        at, event = max(at, self._asleep_until), self._event
-        if self._stopped or (event is not None and self._event_at <= at + self._late_ns):
+        at = max(at, self._asleep_until)
+        late_ns = self._late_ns
+        if self._planned_at <= at + late_ns or self._stopped:
             return
-        if event is not None:
-            event.cancel()
-        self._event_at = TrueNs(at + round(self._rng.expovariate(1.0) * self._late_ns))
-        self._event = self._scheduler.at(self._event_at, self._run)
+        self._planned_at = TrueNs(at + round(self._rng.expovariate(1.0) * late_ns))
+        self._plan_number += 1
+        self._scheduler.call(self._planned_at, self._run, self._plan_number)
 
-    def _run(self) -> None:
+    def _run(self, plan: int) -> None:
+        if plan != self._plan_number or self._stopped:
+            return
         now = self._scheduler.now
-        self._event = None
+        self._planned_at = NEVER
         self.turns += 1
         self.woken += self._arrived
         self._arrived = False
