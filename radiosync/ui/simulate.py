@@ -13,7 +13,7 @@ from typing import Any
 
 from radiosync.errors import ConfigError
 from radiosync.sim.describe import toml_lines
-from radiosync.sim.isolation import disturbances
+from radiosync.sim.isolation import disturbances, with_one_broken
 from radiosync.sim.recorder import Write
 from radiosync.sim.run import Progress, run_scenario
 from radiosync.sim.scenario import Scenario
@@ -44,7 +44,8 @@ class Task:
         if self.scenario is not None:
             return Scenario.load(self.scenario).scaled(self.listeners, self.minutes)
         try:
-            return draw(self.seed, listeners=self.listeners, minutes=self.minutes)
+            drawn = draw(self.seed, listeners=self.listeners, minutes=self.minutes)
+            return with_one_broken(drawn) if self.isolation else drawn
         except ValueError as error:
             raise ConfigError(f"--minutes {self.minutes:g}: {error}") from None
 

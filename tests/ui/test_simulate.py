@@ -177,3 +177,10 @@ def test_with_isolation_a_run_is_compared_with_one_without_villains(short, capsy
     lines = told(capsys)
     assert any("without the disturbance; limit 0" in line for line in lines), "not to the nanosecond"
     assert lines[-1].endswith("--isolation")
+
+
+def test_with_isolation_a_drawn_party_is_compared_with_one_without_its_last_group(capsys):
+    assert sim("--swarm", "--seed", 8002, "--isolation") == 0
+    assert told(capsys)[-1].startswith("    8002  passed")
+    broken = Task(seed=8002, scenario=None, isolation=True).load().listeners
+    assert [group.broken for group in broken] == [False, True]
