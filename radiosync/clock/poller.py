@@ -13,7 +13,7 @@ Five seconds without an answer (or three long intervals) bring a burst of eight,
 does the first answer after such a silence.
 
 Answers are paired with questions by a random 64-bit nonce that travels as the transmit timestamp and comes back as the
-origin (see `radiosync.wire.ntp`).  Whatever else arrives is counted and dropped.
+origin (see `radiosync.wire.ntp`).  Whatever else arrives, or has been damaged, is counted and dropped.
 """
 
 from collections import deque
@@ -58,7 +58,7 @@ class PollerCounters:
     evicted: int = 0
     """Questions dropped from the full table, unanswered."""
     bogus: int = 0
-    """Answers that are no NTP reply, contradict themselves or say that the host has no time."""
+    """Answers that are no NTP reply, damaged, contradict themselves or say that the host has no time."""
     duplicates: int = 0
     unknown: int = 0
     """Answers to questions never asked, or long forgotten."""
@@ -141,6 +141,9 @@ class ClockPoller:
         try:
             reply = ntp.decode(data)
         except RemoteProtocolError:
+            self.counters.bogus += 1
+            return None
+        if not ntp.is_intact(data):
             self.counters.bogus += 1
             return None
         nonce = reply.origin_timestamp

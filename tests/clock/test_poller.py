@@ -168,6 +168,17 @@ def test_duplicates_late_and_unknown_answers_are_counted_and_dropped(poller):
     assert poller.counters.replies == 1
 
 
+@pytest.mark.parametrize("bit", [8 * 39, 8 * 46 + 7], ids=["T2", "T3"])
+def test_an_answer_that_is_damaged_by_less_than_the_round_trip_is_dropped(poller, bit):
+    """Nothing contradicts it: it would break the bound for as long as it is remembered."""
+    question, now = ask(poller)
+    true = answer(question, now)
+    damaged = (int.from_bytes(true, "big") ^ 1 << (8 * len(true) - 1 - bit)).to_bytes(len(true), "big")
+    assert poller.receive_datagram(damaged, now + MS) is None
+    assert (poller.counters.bogus, poller.counters.replies) == (1, 0)
+    assert poller.receive_datagram(true, now + 2 * MS) is not None
+
+
 def test_an_answer_to_a_question_that_was_never_stamped_is_dropped(poller):
     (question,) = poller.handle_timeout(START)
     assert poller.receive_datagram(answer(question, START), START + MS) is None
@@ -184,6 +195,7 @@ def test_bogus_answers_are_dropped_and_a_true_one_may_still_come(poller, byte, v
     true = answer(question, now)
     bogus = bytearray(true)
     bogus[byte] = value
+    bogus[12:16] = ntp.LOCAL_REFERENCE_ID  # of a server that gives no CRC
     assert poller.receive_datagram(bytes(bogus), now + MS) is None
     assert poller.counters.bogus == 1
     assert poller.receive_datagram(true, now + MS) is not None

@@ -1,4 +1,5 @@
 import contextlib
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import ntplib
@@ -27,17 +28,17 @@ def test_request_bytes_give_nothing_away_but_the_nonce():
 def test_reply_bytes():
     reply = ntp.respond(ntp.request(NONCE), received_at=RECEIVED_AT, sent_at=SENT_AT)
     assert reply.hex() == (
-        "240a00e9" "00000000" "00000000" "7f7f0101" "eea805401f9add37" "0123456789abcdef"
+        "240a00e9" "00000000" "00000000" "e101e204" "eea805401f9add37" "0123456789abcdef"
         "eea805401f9add37" "eea805401f9c520e"
     )  # fmt: skip
 
 
 def test_ntplib_reads_our_reply():
-    reply = ntp.respond(ntp.request(NONCE), received_at=RECEIVED_AT, sent_at=SENT_AT, stratum=1, reference_id=b"RSYN")
+    reply = ntp.respond(ntp.request(NONCE), received_at=RECEIVED_AT, sent_at=SENT_AT, stratum=1)
     stats = ntplib.NTPStats()
     stats.from_data(reply)
     assert (stats.leap, stats.version, stats.mode, stats.stratum, stats.precision) == (0, 4, 4, 1, -23)
-    assert stats.ref_id.to_bytes(4, "big") == b"RSYN"
+    assert stats.ref_id == zlib.crc32(reply[:12] + bytes(4) + reply[16:])
     assert stats.recv_time == pytest.approx(RECEIVED_AT / NS_PER_S, abs=1e-6)
     assert stats.tx_time == pytest.approx(SENT_AT / NS_PER_S, abs=1e-6)
     assert stats.ref_time == pytest.approx(RECEIVED_AT / NS_PER_S, abs=1e-6)
@@ -69,6 +70,22 @@ def test_reply_passes_the_sanity_checks_of_rfc_5905_clients():
     assert 0 < reply.receive_timestamp <= reply.transmit_timestamp
     assert reply.root_delay // 2 + reply.root_dispersion < 16 << 16
     assert reply.reference_id != bytes(4)
+
+
+@given(bits=st.sets(st.integers(0, 8 * ntp.PACKET_BYTES - 1), min_size=1, max_size=4))
+def test_a_damaged_reply_is_known(bits):
+    """A CRC-32 knows every damage of up to four bits of so few."""
+    reply = ntp.stamp_departure(ntp.respond(ntp.request(NONCE), received_at=RECEIVED_AT, sent_at=SENT_AT), SENT_AT)
+    assert ntp.is_intact(reply)
+    assert ntp.is_intact(reply + bytes(20)), "what is behind the header is not ours"
+    damage = sum(1 << bit for bit in bits)
+    assert not ntp.is_intact((int.from_bytes(reply, "big") ^ damage).to_bytes(len(reply), "big"))
+
+
+def test_a_reply_of_a_server_that_gives_no_crc_is_taken():
+    reply = ntp.respond(ntp.request(NONCE), received_at=RECEIVED_AT, sent_at=SENT_AT)
+    assert ntp.is_intact(reply[:12] + ntp.LOCAL_REFERENCE_ID + reply[16:-1] + b"!")
+    assert not ntp.is_intact(reply[:12] + bytes(4) + reply[16:])
 
 
 def test_reference_time_is_when_the_clock_was_set():
