@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radiosync.config import RadioSyncConfig
-from radiosync.host.listeners import ANSWER_NS, ListenerRow, machines
+from radiosync.host.listeners import ANSWER_NS, ListenerRow, ListenerTable, Status, machines
 from radiosync.timeline import Timeline
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, HostNs, MediaFrame
+from radiosync.wire.groups import Address
 from radiosync.wire.messages import Sync, SyncPhase
 
 SYNC_MARGIN_NS = 200 * NS_PER_MS  # the seed's
@@ -59,6 +60,30 @@ class Verdict:
     go: bool
     waiting: tuple[str, ...]
     reason: str
+
+
+class WaitedFor:
+    """Remembers one listener that a start waits for: while it does, not everybody need be asked at every turn."""
+
+    def __init__(self) -> None:
+        self._address: Address | None = None
+
+    def look(self, preparation: Preparation, listeners: Sequence[ListenerRow]) -> None:
+        """Find one among those who are waited for; one that has said more than one thing, and so counts for sure."""
+        unready = (r for r in listeners if r.reports > 1 and r.report.ready_frame != preparation.target_frame)
+        self._address = next((row.address for row in unready), None)
+
+    def forget(self) -> None:
+        """Wait for nobody."""
+        self._address = None
+
+    def still(self, preparation: Preparation, listeners: ListenerTable, now: HostNs) -> bool:
+        """Say whether `judge` would go on waiting for this one, whatever the others say."""
+        row = None if self._address is None else listeners.get(self._address)
+        if row is None or now - preparation.began_at >= min(preparation.wait_ns, MINORITY_WAIT_NS):
+            return False
+        unready = row.reports > 1 and row.report.ready_frame != preparation.target_frame
+        return unready and listeners.status(row, now) is Status.ACTIVE
 
 
 def calculate_optimal_sync(listeners: Sequence[ListenerRow]) -> OptimalSync:

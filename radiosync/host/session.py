@@ -16,7 +16,7 @@ from radiosync.errors import RemoteProtocolError
 from radiosync.host.adapt import BufferControl
 from radiosync.host.announcer import Announcer, KnownSong, SessionFacts, SessionState
 from radiosync.host.continuity import Continuity, Remembered
-from radiosync.host.coordinator import REPEAT_NS, calculate_optimal_sync, sync_command
+from radiosync.host.coordinator import REPEAT_NS, WaitedFor, calculate_optimal_sync, sync_command
 from radiosync.host.copies import Copies
 from radiosync.host.events import (
     Finished,
@@ -111,6 +111,7 @@ class HostSession:
         self._generation = 0
         self._housekeeping_at = now
         self._sync_at = now
+        self._waited_for = WaitedFor()
         if continued is not None:
             self._go_on(continued, now)
 
@@ -335,12 +336,17 @@ class HostSession:
         """Prepare a start, or give the order for it."""
         preparation = self.transport.preparation
         if preparation is None:
+            self._waited_for.forget()
             return
         if self.sender.packetizer.next_frame <= preparation.target_frame:  # there is nothing to play yet ...
             if self.final_frame is not None:  # ... nor ever
                 self.pause(now, state=PlayState.STOPPED)
             return
-        decided = self.transport.decide(self.listeners.eligible(now), now, expects=self.listeners.expects(now))
+        if now < self._sync_at and self._waited_for.still(preparation, self.listeners, now):
+            return
+        eligible = self.listeners.eligible(now)
+        self._waited_for.look(preparation, eligible)
+        decided = self.transport.decide(eligible, now, expects=self.listeners.expects(now))
         if decided is None:
             return
         verdict, sync = decided

@@ -1,7 +1,9 @@
 """Run a scenario with a seed, and have it judged."""
 
+import gc
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from radiosync.sim.cast import Cast
@@ -11,6 +13,7 @@ from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S, ns_from_s
 
+GARBAGE_OBJECTS = 100_000  # made, between two looks for cycles
 STEP_NS = NS_PER_S  # between two reports of progress
 
 Progress = Callable[[float, float], None]
@@ -105,7 +108,8 @@ def run_scenario(
         world.watch(Recorder(world, write).look)
     checks = Checks(world, scenario)
     world.watch(checks.look)
-    violations = tuple(_run(world, checks, scenario, progress))
+    with _garbage_collected_rarely():
+        violations = tuple(_run(world, checks, scenario, progress))
     for violation in violations:
         if write is not None:
             write({"kind": "violation", "violation": violation})
@@ -117,6 +121,17 @@ def run_scenario(
         virtual_s=world.now / NS_PER_S,
         world=world,
     )
+
+
+@contextmanager
+def _garbage_collected_rarely() -> Iterator[None]:
+    """Let the interpreter look for cycles less often: a world has few, and to look takes long where it is large."""
+    usual = gc.get_threshold()
+    gc.set_threshold(GARBAGE_OBJECTS, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _run(world: World, checks: Checks, scenario: Scenario, progress: Progress | None) -> list[str]:
