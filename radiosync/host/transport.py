@@ -38,6 +38,8 @@ class Transport:
         live = live_delay_ns is not None
         first = Timeline(version=1, epoch=1, state=PlayState.STOPPED, media_frame=MediaFrame(0), effective_at=now)
         self.log = TimelineLog(first)
+        self._due: tuple[HostNs, Timeline, MediaFrame] = (now, first, MediaFrame(0))
+        """The frame that was due when, by which newest record."""
         self.begin_frame = MediaFrame(0)
         """Where what the newest record says was first said: a resync repeats it further on."""
         self.preparation: Preparation | None = Preparation(
@@ -76,7 +78,11 @@ class Transport:
 
     def due_frame(self, now: HostNs) -> MediaFrame:
         """Return the frame that is due, or where playing would go on."""
-        return self.log.frame_at(now, self._rate)
+        newest, (at, by, frame) = self.log.newest, self._due
+        if at != now or by is not newest:  # a turn of the loop asks many times
+            frame = self.log.frame_at(now, self._rate)
+            self._due = now, newest, frame
+        return frame
 
     def horizon(self, now: HostNs) -> MediaFrame:
         """Return the frame from which it is counted how far ahead audio lies.

@@ -5,7 +5,7 @@ over when its first frame is due, sample for sample as the source had it.  What 
 everything while it is muted, or while another listener plays alone; while the timeline pauses, nothing is handed over.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ BLOCK_NS = 20 * NS_PER_MS  # fifty wake-ups a second; what a pipe's reader has t
 BLOCK_FRAMES_MAX = 192_000  # after a stall: a second at most in one piece
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(NamedTuple):
     """Frames to hand to the sink."""
 
     frame: MediaFrame

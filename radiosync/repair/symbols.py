@@ -69,7 +69,7 @@ class Assembly:
     def accepts(self, header: ChunkHeader) -> bool:
         """Say whether `header` describes this chunk."""
         ours = self.header
-        return (
+        return header is ours or (
             header.first_frame == ours.first_frame
             and header.frames == ours.frames
             and header.coded_bytes == ours.coded_bytes

@@ -16,6 +16,7 @@ from radiosync.units import HostNs, MediaFrame
 from radiosync.wire.messages import Announce, Audio, Kind, SongInfo, Sync, SyncPhase
 
 KIND = slice(3, 4)
+TELLING = (Announce, Audio, SongInfo, Sync)
 MORE = {bytes([Kind.AUDIO]), bytes([Kind.SYNC])}  # they tell more than a version
 SESSION_AND_VERSION = slice(8, 20)
 UNHURRIED = HostNs(1 << 62)  # when what no instant is set for is over
@@ -43,7 +44,7 @@ class Told:
             message = read(data)
         except RemoteProtocolError:
             return
-        if isinstance(message, Announce | Audio | SongInfo | Sync) and message.session == session:
+        if isinstance(message, TELLING) and message.session == session:
             self._seen.add(key)
             if not self.versions or message.timeline.version > self.versions[-1]:
                 self.versions.append(message.timeline.version)

@@ -7,6 +7,7 @@ does not contain.  Unknown trailing bytes are an error: a new field is a new ver
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.units import HostNs
@@ -80,6 +81,7 @@ __all__ = [
 ]
 
 _CHUNK = struct.Struct("!IIQIqIQIqBBIHHHBx")
+_SYMBOL = struct.Struct("!HBx")  # the last of it, in which symbols of one chunk differ
 _BYE = struct.Struct("!B7xQ")
 _SYNC = struct.Struct("!B3xQqIIIH")
 _SOLO_ENTRY = struct.Struct("!QQI")
@@ -89,6 +91,7 @@ WIRE_OVERHEAD = AUDIO_OVERHEAD + UDP_IP_BYTES  # of one symbol, as the network c
 SYMBOL_BYTES_MAX = DATAGRAM_MAX - AUDIO_OVERHEAD
 
 _FLAG_REPAIR = 1
+CHUNKS_KNOWN = 64  # headers as they are on the wire: each comes with every symbol of its chunk
 
 assert (HEADER.size, TIMELINE.size, _CHUNK.size) == (16, 28, 66)  # PROTOCOL.md gives these
 
@@ -229,18 +232,34 @@ def _encode_audio(m: Audio) -> bytes:
 
 def _decode_audio(session: int, r: Reader) -> Audio:
     timeline = r.timeline()
-    (seq, epoch, first_frame, frames, play_at, song_id, song_frame, buffer_position_ms, stamped_at, codec, tier,
-     coded_bytes, symbol_bytes, symbols, index, flags) = r.take(_CHUNK)  # fmt: skip
+    chunk = _chunk_of(bytes(r.bytes(_CHUNK.size - _SYMBOL.size)))
+    index, flags = r.take(_SYMBOL)
     payload = r.bytes(len(r.data) - r.position)
+    symbols, symbol_bytes, coded_bytes = chunk.symbols, chunk.symbol_bytes, chunk.coded_bytes
     if not (1 <= symbols <= SYMBOLS_MAX and index < symbols + PARITY_MAX and 1 <= symbol_bytes <= SYMBOL_BYTES_MAX):
         raise RemoteProtocolError(f"symbol {index} of {symbols} with {symbol_bytes} bytes")
     if not (symbols - 1) * symbol_bytes < coded_bytes <= symbols * symbol_bytes:
         raise RemoteProtocolError(f"{coded_bytes} bytes are not {symbols} symbols of {symbol_bytes}")
     if len(payload) != (symbol_bytes if index != symbols - 1 else coded_bytes - index * symbol_bytes):
         raise RemoteProtocolError(f"payload of {len(payload)} bytes")
-    if not frames or tier >= TIERS_MAX:
-        raise RemoteProtocolError(f"chunk of {frames} frames in tier {tier}")
-    chunk = ChunkHeader(
+    if not chunk.frames or chunk.tier >= TIERS_MAX:
+        raise RemoteProtocolError(f"chunk of {chunk.frames} frames in tier {chunk.tier}")
+    return Audio(
+        session=session,
+        timeline=timeline,
+        chunk=chunk,
+        index=index,
+        repair=bool(flags & _FLAG_REPAIR),
+        payload=payload,
+    )
+
+
+@lru_cache(maxsize=CHUNKS_KNOWN)
+def _chunk_of(raw: bytes) -> ChunkHeader:
+    """Return the header in `raw`, the part of an audio datagram that all symbols of a chunk have in common."""
+    (seq, epoch, first_frame, frames, play_at, song_id, song_frame, buffer_position_ms, stamped_at, codec, tier,
+     coded_bytes, symbol_bytes, symbols, _, _) = _CHUNK.unpack(raw + bytes(_SYMBOL.size))  # fmt: skip
+    return ChunkHeader(
         seq=seq,
         epoch=epoch,
         first_frame=frame(first_frame),
@@ -255,14 +274,6 @@ def _decode_audio(session: int, r: Reader) -> Audio:
         coded_bytes=coded_bytes,
         symbol_bytes=symbol_bytes,
         symbols=symbols,
-    )
-    return Audio(
-        session=session,
-        timeline=timeline,
-        chunk=chunk,
-        index=index,
-        repair=bool(flags & _FLAG_REPAIR),
-        payload=payload,
     )
 
 

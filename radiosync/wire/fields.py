@@ -25,6 +25,7 @@ Every datagram begins with the common header; what a host sends goes on with the
 
 import struct
 import zlib
+from functools import lru_cache
 
 from radiosync.errors import RemoteProtocolError
 from radiosync.timeline import PlayState, Timeline
@@ -39,6 +40,8 @@ TIMELINE = struct.Struct("!IIB3xQq")
 
 UNKNOWN = (1 << 64) - 1  # "not known yet" in an unsigned field
 U32 = (1 << 32) - 1
+
+TIMELINES_KNOWN = 16  # as they are on the wire: every datagram of a host bears the same one until there is another
 
 
 class Reader:
@@ -74,19 +77,25 @@ class Reader:
 
     def timeline(self) -> Timeline:
         """Return the timeline record."""
-        version, epoch, state, media_frame, at = self.take(TIMELINE)
-        return Timeline(
-            version=version,
-            epoch=epoch,
-            state=PlayState(state),
-            media_frame=frame(media_frame),
-            effective_at=HostNs(at),
-        )
+        begin, self.position = self.position, self.position + TIMELINE.size
+        return _timeline_of(bytes(self.data[begin : self.position]))
 
     def end(self) -> None:
         """Insist that nothing is left."""
         if self.position != len(self.data):
             raise RemoteProtocolError(f"{len(self.data) - self.position} bytes too many")
+
+
+@lru_cache(maxsize=TIMELINES_KNOWN)
+def _timeline_of(raw: bytes) -> Timeline:
+    version, epoch, state, media_frame, at = TIMELINE.unpack(raw)
+    return Timeline(
+        version=version,
+        epoch=epoch,
+        state=PlayState(state),
+        media_frame=frame(media_frame),
+        effective_at=HostNs(at),
+    )
 
 
 FRAME_MAX = 1 << 48  # 46 years at 192 kHz; keeps sums and products of frames and rates far from surprises
