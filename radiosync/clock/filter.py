@@ -31,6 +31,8 @@ samples before it are dropped.  A longer road raises both floors: the old ones k
 A step that hides in the scatter takes more samples, and every fourth time is looked for among two hundred (`steps`).
 A step larger than the round trip shows at once, as a sample that no line through the others allows.  It becomes a
 suspect, and the old line goes on; four suspects begin a new history, unless a sample comes that contradicts them.
+Where no line fits all samples, and none of the newest is a suspect, the clocks have stepped or bent before that was so:
+what came since is fitted alone as soon as it suffices, and until then the newest half, or less, that one line fits.
 Between steps the bound holds.  After one it can be wrong by as much as the clock has stepped, until that is noticed or
 has left the window: a few samples say of a step smaller than their scatter nothing that luck could not.  `since` tells.
 
@@ -134,6 +136,7 @@ class ClockFilter:
         self._window_s = WINDOW_S_MIN
         self._excess_ns = 0.0
         self._first_at: LocalNs | None = None
+        self._bent_at: LocalNs | None = None  # since when no line fits all
         self._since: LocalNs | None = None
         self._count = 0
         self._mapping: ClockMapping | None = None
@@ -270,10 +273,36 @@ class ClockFilter:
         self._trial = []
         self._suspects = 0
         self._unsearched = 0
+        self._bent_at = None
         self._window_s = WINDOW_S_MIN
         self._count = samples.shape[1]
         self._mapping = None
         self.counters.steps += 1
+
+    def _straight(
+        self, delays: envelope.Delays, newest_at: LocalNs
+    ) -> tuple[envelope.Delays, envelope.Feasible] | None:
+        """Return the newest of `delays`, which no line fits, that one fits, and its extremes; None where these are few.
+
+        Those that came since that is so are taken as soon as they suffice: what bent the line was before them.  Of all
+        the newest that fit some may be of before a step, and what fits those as well is a wrong skew.
+        """
+        if self._bent_at is not None:
+            since = int(np.count_nonzero(delays.backward_s >= (self._bent_at - newest_at) / NS_PER_S))
+            possible = envelope.feasible(delays.newest(max(since, 1)).aged(AGEING_PER_S * NS_PER_S))
+            if possible is None:
+                self._bent_at = None  # and again
+            elif since >= TRUNCATED_COUNT_MIN:
+                return delays.newest(since), possible
+        possible = None
+        while possible is None:
+            delays = delays.newest(delays.forward_s.size // 2)
+            if delays.forward_s.size < TRUNCATED_COUNT_MIN:
+                return None
+            possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
+        if self._bent_at is None:
+            self._bent_at = newest_at
+        return delays, possible
 
     def _windowed(self, delays: envelope.Delays) -> int:
         """Return how many of the newest `delays` lie in the window."""
@@ -286,12 +315,13 @@ class ClockFilter:
         delays = delays.newest(self._windowed(delays))
         possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
         if possible is None:
-            while possible is None:
-                delays = delays.newest(delays.forward_s.size // 2)
-                if delays.forward_s.size < TRUNCATED_COUNT_MIN:
-                    return False
-                possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
+            straight = self._straight(delays, newest_at)
+            if straight is None:
+                return False
+            delays, possible = straight
             self.counters.truncated += 1
+        else:
+            self._bent_at = None
         fitted = envelope.fit(
             delays.aged(AGEING_LIKELY * NS_PER_S),
             possible,

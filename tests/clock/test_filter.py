@@ -218,6 +218,19 @@ def test_a_step_in_whose_wake_answers_queue_is_noticed_after_that(make_world):
     assert abs(world.error_ns(clock.mapping(), t)) < 200e3
 
 
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_what_bent_the_line_is_left_behind_once_enough_has_come_since(make_world, seed):
+    """Seven seconds of scatter know no skew, so that one stands in for the step among any of the newest that fit."""
+    world = make_world("scattered", seed, step_at_s=7.0, step_s=1.5e-3)
+    clock = ClockFilter()
+    for t in world.schedule(30, period_s=0.25):
+        clock.add(world.exchange(t))
+        mapping, now = clock.mapping(), round(t * NS)
+        if t > 11:
+            assert abs(world.error_ns(mapping, t)) < min(3 * mapping.sigma_ns_at(now), mapping.bound_ns_at(now) + 1)
+    assert clock.counters.truncated > 0
+
+
 def test_the_crystals_are_no_better_known_after_a_step_than_before(make_world):
     """After a fifth of a second nothing is known of the skew, and a step is no reason to believe that it is 0."""
     world = make_world("wired", 1, skew_ppm=90.0, step_at_s=0.2, step_s=5e-3)
