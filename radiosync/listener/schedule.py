@@ -19,6 +19,8 @@ class Schedule:
         self.rate = rate
         self.offset_ns = offset_ns
         self.solos = Solos(rate)
+        self._in_force: tuple[Timeline | None, ClockMapping, int, LocalNs] = (None, mapping, offset_ns, LocalNs(0))
+        """The newest record, and since when it is known to be in force, by this mapping and offset."""
 
     def host_at(self, at: LocalNs) -> HostNs:
         """Return the instant of the media clock whose music is due at `at`."""
@@ -30,7 +32,13 @@ class Schedule:
 
     def record_at(self, at: LocalNs) -> Timeline:
         """Return the record in force at `at`."""
-        return self.log.at(self.host_at(at))
+        newest, (record, mapping, offset_ns, since) = self.log.newest, self._in_force
+        if newest is record and at >= since and self.mapping is mapping and self.offset_ns == offset_ns:
+            return newest  # nearly always, and every turn of a loop asks
+        record = self.log.at(self.host_at(at))
+        if record is newest:
+            self._in_force = (newest, self.mapping, self.offset_ns, at)
+        return record
 
     def begin_at(self, record: Timeline) -> LocalNs:
         """Return when `record` takes effect here."""

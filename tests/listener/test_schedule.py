@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +36,22 @@ def test_frame_and_instant_belong_together(kit, frame, rate, skew, offset_ns, ba
     assert schedule.frame_at(at - 2, record) <= frame <= schedule.frame_at(at + 2, record)
     assert schedule.frame_at(at + 2, record) <= frame + 1
     assert schedule.due_at(frame + 1) > at
+
+
+def test_the_record_in_force_is_found_anew_whenever_anything_has_moved(kit):
+    first = kit.timeline_at()
+    schedule = Schedule(first, kit.mapping_with(), 48_000, 0)
+    at = kit.START + 5 * NS_PER_S
+    assert [schedule.record_at(at), schedule.record_at(at + 1)] == [first, first]
+    second = replace(first, version=first.version + 1, effective_at=schedule.host_at(at + NS_PER_S))
+    schedule.log.add(second)
+    assert schedule.record_at(at) is first
+    assert [schedule.record_at(at + n * NS_PER_S) for n in (1, 2)] == [second, second]
+    assert schedule.record_at(at) is first, "an instant before"
+    assert schedule.record_at(at + NS_PER_S) is second
+    schedule.offset_ns = NS_PER_S // 2
+    assert schedule.record_at(at + NS_PER_S) is first
+    schedule.offset_ns = 0
+    assert schedule.record_at(at + NS_PER_S) is second
+    schedule.mapping = replace(schedule.mapping, host_at=schedule.mapping.host_at - NS_PER_S // 2)
+    assert schedule.record_at(at + NS_PER_S) is first
