@@ -144,6 +144,8 @@ LIMITS = {
         "listener/test_rate.py::test_once_settled_a_better_estimate_is_followed_too_slowly_to_be_heard"
     ),
     "listener.rate:CORRECTION_MAX": "listener/test_rate.py::test_an_error_that_stays_does_not_wind_up",
+    "listener.rate:INTEGRAL_MAX": "listener/test_rate.py::test_what_is_learnt_of_the_rate_is_bounded",
+    "listener.rate:LESSON_MAX_S": "listener/test_rate.py::test_an_error_of_seconds_teaches_nothing",
     "listener.rate:RELEASE_MAX_PER_S": "listener/test_rate.py::test_correction_and_its_rise_are_bounded_whatever_comes",
     "listener.rate:SLEW_MAX_PER_S": "listener/test_rate.py::test_what_the_feed_forward_leaves_is_nothing",
     "listener.session:REPORT_NS_MAX": "listener/test_session.py::test_no_host_makes_it_fall_silent",

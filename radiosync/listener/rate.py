@@ -25,8 +25,10 @@ from radiosync.units import NS_PER_S
 GAIN_PER_S = 0.25
 INTEGRAL_GAIN_PER_S2 = GAIN_PER_S * GAIN_PER_S / 16
 CORRECTION_MAX = 300e-6
+INTEGRAL_MAX = 100e-6  # beyond what any two estimates leave: more is an error that was mistaken for a rate
 CALM_MAX = 10e-6  # 1 ms in 100 s: faster than good crystals age, slower than anybody hears
 CALM_LESSON_S = CALM_MAX / GAIN_PER_S / 4  # 0.04 ppm a second: hardly anything for a jump, enough for a drift
+LESSON_MAX_S = CORRECTION_MAX / GAIN_PER_S  # what the pull answers in full; of more nothing is known but its sign
 SETTLED_NS = 20 * NS_PER_S
 AWAY_NS, BACK_NS = NS_PER_S // 1000, 50_000  # a greater error is caught up with, until it is less than the other
 SLEW_MAX_PER_S = 50e-6
@@ -67,9 +69,11 @@ class RateController:
 
     def _learn(self, error_s: float, elapsed_s: float, *, calm: bool, stopped: bool) -> None:
         """Let the integral follow the error; while the correction is stopped, slowly or not at all: no wind-up."""
+        lesson_s = min(max(error_s, -LESSON_MAX_S), LESSON_MAX_S)
         if stopped and error_s * self._integral >= 0:
-            error_s = math.copysign(CALM_LESSON_S, error_s) if calm else 0.0
-        self._integral += INTEGRAL_GAIN_PER_S2 * error_s * elapsed_s
+            lesson_s = math.copysign(CALM_LESSON_S, error_s) if calm else 0.0
+        learnt = self._integral + INTEGRAL_GAIN_PER_S2 * lesson_s * elapsed_s
+        self._integral = min(max(learnt, -INTEGRAL_MAX), INTEGRAL_MAX)
 
     def _catches_up(self, size_ns: float) -> bool:
         if self._age_ns < SETTLED_NS or size_ns > AWAY_NS:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from radiosync.listener.rate import (
     CALM_MAX,
     CORRECTION_MAX,
+    INTEGRAL_MAX,
     MEDIAN_NS,
     RELEASE_MAX_PER_S,
     RESYNC_PAUSE_NS,
@@ -129,6 +130,27 @@ def test_an_error_that_stays_does_not_wind_up():
     for _ in range(round(CORRECTION_MAX / RELEASE_MAX_PER_S * NS_PER_S / STEP_NS) + 1):
         controller.update(0.0, STEP_NS)
     assert abs(controller.correction) < 1e-6, "a minute at the stop has taught it nothing"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_error_of_seconds_teaches_nothing(sign):
+    """A machine that slept; what had been learnt before was of the other sign, so that this seems to unlearn it."""
+    controller = RateController(RESYNC_NS)
+    loop(0.0, -sign * 1e-6, 200, controller=controller)
+    for _ in range(100):
+        controller.update(sign * 9e9, STEP_NS)
+    controller.resynced(0)
+    assert abs(controller.correction) < 3e-6
+
+
+def test_what_is_learnt_of_the_rate_is_bounded():
+    controller = RateController(RESYNC_NS)
+    loop(0.0, 0.0, 100, controller=controller)
+    controller.update(2e6, STEP_NS)
+    for _ in range(10_000):
+        controller.update(0.5e6, STEP_NS)
+    controller.resynced(0)
+    assert controller.correction == INTEGRAL_MAX
 
 
 # --- resync -----------------------------------------------------------------------------------------------------------

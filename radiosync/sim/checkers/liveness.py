@@ -32,8 +32,8 @@ class LivenessChecker(Checker):
                 continue
             state = node.session.state(node.machine.clock.local(self.world.now))
             stream = node.session.stream
-            if state is ListenerState.WAITING and node.has_ended:
-                continue
+            if state is ListenerState.WAITING and (node.has_ended or all(host.ended for host in self.world.hosts)):
+                continue  # it has heard the end, or came after it
             if state not in WELL or stream is None or stream.playout is None:
                 self._unwell.add(name)
                 self.complain(f"{name}: is {state.name}, {self._since_s():.1f} s after the last fault")
