@@ -45,6 +45,12 @@ class Shift:
         overlap_ns = min(self.end, until) - max(self.begin, since)
         return abs(self.size_ns) * max(overlap_ns, 0) / (self.end - self.begin)
 
+    def rate_within(self, since: int, until: int) -> float:
+        """Return how much faster or slower, without the sign, it made the clock at any time between these."""
+        if self.begin == self.end or self.end <= since or self.begin >= until:
+            return 0.0
+        return abs(self.size_ns) / (self.end - self.begin)
+
 
 class SimClock:
     """One node's clock."""

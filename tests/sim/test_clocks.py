@@ -65,6 +65,18 @@ def test_a_clock_that_jumps_ahead_is_slewed_and_stands_still_keeps_its_inverse()
     assert clock.true(clock.reading(10 * NS) - NS) == 10 * NS, "what it jumped over is never shown"
 
 
+def test_a_slew_has_a_rate_while_it_lasts():
+    slew = Shift(10, 30, -10.0)
+    assert [slew.rate_within(*span) for span in ((0, 10), (0, 11), (29, 40), (30, 40), (15, 20))] == [
+        0,
+        0.5,
+        0.5,
+        0,
+        0.5,
+    ]
+    assert Shift(10, 10, 5.0).rate_within(0, 20) == 0
+
+
 def test_of_a_shift_counts_what_lies_between_two_times():
     step = Shift(begin=5 * NS, end=5 * NS, size_ns=1e6)
     assert [step.within(since * NS, 10 * NS) for since in (4, 5, 6)] == [1e6, 1e6, 0.0]

@@ -78,10 +78,11 @@ class SteeringChecker(Checker):
         steered = abs(now.steering - before.steering)
         if steered > RELEASE_MAX_PER_S * (1 + DEVIATION_MAX) * (elapsed_s + BLOCK_S):
             self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
-        most = STEP_MAX
+        told = STEP_SIGMAS * before.skew_sigma
+        most = max(STEP_MAX, told)
         # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
         if self.world.now - node.started_at > SETTLED_NS and node.dac is not None and node.dac.believed:
-            most = min(most, max(STEP_MAX_SETTLED, STEP_SIGMAS * before.skew_sigma))
+            most = max(STEP_MAX_SETTLED, told)
         if self.unsettled_ever(name, *(host.machine.name for host in self.world.hosts)):
             most = STEP_MAX_SLEWED
         if (step := abs(now.correction - before.correction)) > most:
