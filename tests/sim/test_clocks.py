@@ -66,7 +66,7 @@ def test_a_clock_that_jumps_ahead_is_slewed_and_stands_still_keeps_its_inverse()
 
 
 def test_a_slew_has_a_rate_while_it_lasts():
-    slew = Shift(10, 30, -10.0)
+    slew = Shift(begin=10, end=30, size_ns=-10.0)
     assert [slew.rate_within(*span) for span in ((0, 10), (0, 11), (29, 40), (30, 40), (15, 20))] == [
         0,
         0.5,
@@ -74,7 +74,7 @@ def test_a_slew_has_a_rate_while_it_lasts():
         0,
         0.5,
     ]
-    assert Shift(10, 10, 5.0).rate_within(0, 20) == 0
+    assert Shift(begin=10, end=10, size_ns=5.0).rate_within(0, 20) == 0
 
 
 def test_of_a_shift_counts_what_lies_between_two_times():

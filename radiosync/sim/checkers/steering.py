@@ -90,8 +90,9 @@ class SteeringChecker(Checker):
 
     @staticmethod
     def _stands(node: ListenerNode, playout: DevicePlayout) -> _Seen | None:
-        mapping = None if node.session.stream is None else node.session.stream.clock.mapping()
-        if playout.cursor is None or not playout.begun:
-            return None
+        stream = node.session.stream
+        mapping = None if stream is None else stream.clock.mapping()
+        if playout.cursor is None or not playout.begun or (stream is not None and stream.mute.muted):
+            return None  # nobody hears it
         sigma = 0.0 if mapping is None else mapping.skew_sigma
         return _Seen(playout.hard_resyncs, playout.cursor, playout.correction, playout.steering, sigma)
