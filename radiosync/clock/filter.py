@@ -61,6 +61,7 @@ WINDOW_EXCESS_NS = 50.0 * NS_PER_US
 WINDOW_EXPONENT = 0.25
 CAPACITY = 2048  # the longest window of the most questions a second that are asked, and several bursts
 AGEING_LIKELY = 1e-9  # per second: what crystals in a room mostly do, where AGEING_PER_S is what they can do
+FLOOR_SHARE = 0.03  # of the excess: where delays are sums of several, the least of thousands is so far above its floor
 SIGMA_INFLATION = 2.5  # real delays are rarer at the very floor than exponential ones
 
 HOLDOVER_NS = 5 * NS_PER_S
@@ -359,12 +360,13 @@ def _mapping(
     count = delays.forward_s.size
     few_ns = bound_ns * min(1.0 / (2.0 * count), 2.0 ** (-count / 2.0))
     bend_ns = AGEING_LIKELY * NS_PER_S * span_s**2 / 12.0
+    floor_ns = FLOOR_SHARE * fitted.excess_ns
     return ClockMapping(
         local_at=newest_at,
         host_at=HostNs(newest_at + offset_ns + round(estimate_ns)),
         skew=fitted.slope / NS_PER_S,
         bound_ns=bound_ns + 1.0,  # instants are rounded to 1 ns
-        sigma_ns=min(math.hypot(SIGMA_INFLATION * fitted.offset_sigma_ns, few_ns, bend_ns), bound_ns),
+        sigma_ns=min(math.hypot(SIGMA_INFLATION * fitted.offset_sigma_ns, few_ns, bend_ns, floor_ns), bound_ns),
         skew_bound=max(possible.slope_high - fitted.slope, fitted.slope - possible.slope_low) / NS_PER_S,
         skew_sigma=math.hypot(SIGMA_INFLATION * fitted.slope_sigma / NS_PER_S, AGEING_LIKELY * span_s / 2.0),
     )
