@@ -62,6 +62,7 @@ WINDOW_EXPONENT = 0.25
 CAPACITY = 2048  # the longest window of the most questions a second that are asked, and several bursts
 AGEING_LIKELY = 1e-9  # per second: what crystals in a room mostly do, where AGEING_PER_S is what they can do
 FLOOR_SHARE = 0.03  # of the excess: where delays are sums of several, the least of thousands is so far above its floor
+FLOOR_NS_MAX = 50.0 * NS_PER_US  # milliseconds of scatter are one queue's: nothing is added up
 SIGMA_INFLATION = 2.5  # real delays are rarer at the very floor than exponential ones
 
 HOLDOVER_NS = 5 * NS_PER_S
@@ -360,7 +361,7 @@ def _mapping(
     count = delays.forward_s.size
     few_ns = bound_ns * min(1.0 / (2.0 * count), 2.0 ** (-count / 2.0))
     bend_ns = AGEING_LIKELY * NS_PER_S * span_s**2 / 12.0
-    floor_ns = FLOOR_SHARE * fitted.excess_ns
+    floor_ns = min(FLOOR_SHARE * fitted.excess_ns, FLOOR_NS_MAX)
     return ClockMapping(
         local_at=newest_at,
         host_at=HostNs(newest_at + offset_ns + round(estimate_ns)),
