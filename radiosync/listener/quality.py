@@ -8,8 +8,8 @@ played, however much of it is repairs:
 
 with `sent` what the host has gone on by, in bytes of this tier.  An outage is not short: nothing arrives, and less of
 it would not either.  Filling up after one is not: it brings more than is played.  A link that stays short for
-`PATIENCE_NS`, or `URGENT_NS` when the first hole is near or has been heard, is left for the best tier that fits into
-what the link brought.
+`PATIENCE_NS`, less where the buffer is short, or `URGENT_NS` when the first hole is near or has been heard, is left for
+the best tier that fits into what the link brought.
 
 After a while a better tier is tried, with the worse one kept at hand: its group is not left before the trial is over.
 If the link is short again the trial has failed, and the next one waits twice as long.
@@ -28,6 +28,7 @@ SLOT_NS = 250 * NS_PER_MS
 SLOTS = 8
 LEAST = 0.85  # of what is played; less can't be the edges of the window
 PATIENCE_NS = 5 * NS_PER_S
+PATIENCE_SHARE = 6  # of a short buffer, a sixth: longer than a round of asking, in which repairs are yet to come
 URGENT_NS = NS_PER_S
 LOW_NS = 10 * NS_PER_S  # the first hole is near: a step down takes effect within three seconds
 LOW_SHARE = 3  # of a short buffer, a third
@@ -53,7 +54,7 @@ class Supply:
     """How a stream stands."""
 
     lacking: bool
-    """Whether anything that was asked for is missing."""
+    """Whether anything that was sent is missing."""
     ahead_ns: int
     """The music from the play position to the first hole; looked for up to `LOW_NS`."""
     buffer_ns: int
@@ -132,7 +133,8 @@ class QualityControl:
         urgent = concealing or supply.ahead_ns < min(LOW_NS, supply.buffer_ns // LOW_SHARE)
         if self._is_short():
             self._short_since = self._short_since or now
-            patience_ns = URGENT_NS if urgent or self.fallback is not None else PATIENCE_NS
+            patient = not urgent and self.fallback is None
+            patience_ns = max(URGENT_NS, min(PATIENCE_NS, supply.buffer_ns // PATIENCE_SHARE)) if patient else URGENT_NS
             return self._down(now) if now - self._short_since >= patience_ns else None
         self._short_since = None
         if self._probe_until is not None and now >= self._probe_until:

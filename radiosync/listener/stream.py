@@ -329,7 +329,7 @@ class Stream:
         position, rate = self._position(now), self.format.rate
         until = self.buffer.contiguous_until(position, MediaFrame(position + frames_from_ns(LOW_NS, rate)))
         supply = Supply(
-            lacking=self.requests.unanswered,
+            lacking=len(self.requests) > 0,
             ahead_ns=ns_from_frames(until - position, rate),
             buffer_ns=self.buffer_ns,
             concealed=0 if self.playout is None else self.playout.concealed_frames,

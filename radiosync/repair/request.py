@@ -35,7 +35,6 @@ WHOLE = -1  # the bitmap of a chunk of which nothing has arrived
 class _Want:
     deadline_at: LocalNs
     ask_at: LocalNs
-    asked: bool = False
 
 
 def truncated_exponential(rng: Random, longest_ns: int, group_size: int = GROUP_SIZE) -> int:
@@ -121,11 +120,6 @@ class RequestScheduler:
         """Stop asking for anything."""
         self._wants.clear()
 
-    @property
-    def unanswered(self) -> bool:
-        """Whether anything that was asked for has not come."""
-        return any(want.asked for want in self._wants.values())
-
     def next_timeout(self) -> LocalNs | None:
         """Return when `ask` is due, or None while nothing is missing."""
         if not self._wants:
@@ -168,7 +162,6 @@ class RequestScheduler:
                 entries.append(entry)
             room -= size
             symbols += count
-            want.asked = True
             want.ask_at = LocalNs(now + self._retry_ns(want.deadline_at - now))
         self.nacks += bool(entries)
         return tuple(entries)

@@ -101,12 +101,13 @@ def test_a_link_that_carries_less_is_left_for_what_fits():
     assert "kbit/s" in link.said[0][2]
 
 
-def test_it_is_waited_for_that_long():
+@pytest.mark.parametrize(("buffer_s", "patience_ns"), [(45, PATIENCE_NS), (12, 2 * NS_PER_S), (2, URGENT_NS)])
+def test_it_is_waited_for_that_long(buffer_s, patience_ns):
     link = Link().run(5)
     began_at = link.now
-    link.run(20, kbps=300)
+    link.run(20, kbps=300, supply=replace(LACKING, buffer_ns=buffer_s * NS_PER_S))
     waited_ns = link.said[0][0] - began_at
-    assert PATIENCE_NS <= waited_ns <= PATIENCE_NS + (SLOTS + 2) * SLOT_NS
+    assert patience_ns <= waited_ns <= patience_ns + (SLOTS + 2) * SLOT_NS
 
 
 @pytest.mark.parametrize("urgent", ["hole", "heard"])
@@ -121,9 +122,9 @@ def test_a_hole_that_is_near_or_heard_hurries(urgent):
 
 
 def test_a_short_buffer_is_low_by_its_own_measure():
-    near = replace(LACKING, ahead_ns=NS_PER_S // 2, buffer_ns=NS_PER_S)
-    assert Link().run(5).run(4, kbps=300, supply=near).said == []  # half a second of one is not low
-    assert Link().run(5).run(4, kbps=300, supply=replace(near, ahead_ns=NS_PER_S // 4)).tier == 2
+    near = replace(LACKING, ahead_ns=10 * NS_PER_S, buffer_ns=27 * NS_PER_S)
+    assert Link().run(5).run(4, kbps=300, supply=near).said == []  # ten seconds of twenty-seven are not low
+    assert Link().run(5).run(4, kbps=300, supply=replace(near, ahead_ns=8 * NS_PER_S)).tier == 2
 
 
 def test_an_outage_is_no_reason():

@@ -274,16 +274,6 @@ def test_who_hears_an_answer_waits_for_the_rest_of_it():
     assert answered_at >= START + ANSWERED_NS
 
 
-def test_only_what_was_asked_for_is_unanswered():
-    requests, _ = scheduler({5: 1})
-    requests.want(5, FAR, START, eager=True)
-    assert not requests.unanswered
-    requests.ask(START)
-    assert requests.unanswered
-    requests.forget(5)
-    assert not requests.unanswered
-
-
 def test_what_has_come_is_not_asked_for_again():
     requests, buffer = scheduler({5: 0b111, 6: WHOLE})
     requests.want(5, FAR, START, eager=True)

@@ -31,3 +31,12 @@ def test_a_throttled_listener_steps_down_without_a_gap_and_climbs_back(scenarios
     assert host.sender.ladder.active == ()
     assert host.sender.counters.tier_symbols_sent > 0
     assert (host.sender.next_seq_sent > 1 << 32) == bool(first_seq)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_link_that_carries_a_quarter_is_left_while_there_is_music_in_hand(scenarios, seed):
+    result = run_scenario(Scenario.load(scenarios / "narrow.toml"), seed)
+    assert not result.violations
+    events = {node.machine.name: [event for _, event in node.events] for node in result.world.listeners}
+    assert any(isinstance(event, QualityChanged) for event in events["narrow"])
+    assert not any(isinstance(event, QualityChanged) for event in events["free"])
