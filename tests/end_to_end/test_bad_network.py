@@ -7,7 +7,10 @@ from party import ENDED, LISTENING, Listener, Party, assert_same, now_ns, read_w
 
 AUDIO = (44_100, 2, "PCM_16")
 OUTAGE_S = 20
-BUFFERED_BEFORE_S = 22.5  # when the outage begins: more than it lasts, and less than all of the song
+# When the outage begins.  It must outlast that by what is yet to be repaired: at 2 % loss there are holes as old as a
+# round of asking and one more question, 2.7 s, in which 7 s of music come while a buffer is being filled.
+BUFFERED_BEFORE_S = 29
+SONG_S = 50  # more than is there by then: the rest is lost
 
 
 def last_with_stream(listener: Listener) -> dict[str, float]:
@@ -38,7 +41,7 @@ def test_loss_duplicates_and_reordering(party: Party, tmp_path: Path) -> None:
 
 
 def test_a_total_outage_of_20_s(party: Party, tmp_path: Path) -> None:
-    source = write_song(tmp_path / "song.wav", *AUDIO, 44)
+    source = write_song(tmp_path / "song.wav", *AUDIO, SONG_S)
     cut = tmp_path / "cut"
     listener = party.listener(impair={"seed": 3, "loss": 0.02, "outage": str(cut)})
     other = party.listener()
@@ -46,7 +49,7 @@ def test_a_total_outage_of_20_s(party: Party, tmp_path: Path) -> None:
     listener.wait_stats(lambda record: record.get("buffer_s", 0) > BUFFERED_BEFORE_S)
     cut.touch()
     began_ns = now_ns()
-    assert last_with_stream(listener)["buffer_s"] < 40, "nearly everything has arrived: nothing could be lost"
+    assert last_with_stream(listener)["buffer_s"] < 36, "nearly everything has arrived: nothing could be lost"
     time.sleep(OUTAGE_S)  # the outage itself is what is waited for
     cut_off = [record for record in listener.stats() if record["t"] > began_ns / 1e9 + 0.5]
     cut.unlink()
@@ -60,7 +63,7 @@ def test_a_total_outage_of_20_s(party: Party, tmp_path: Path) -> None:
         assert each.stop() == 0
         assert each.wav is not None
         assert_same(read_wav(each.wav, *AUDIO), source, each)
-    assert stats["symbols_repaired"] > 200
+    assert stats["symbols_repaired"] > 200, stats
     assert stats["frames_concealed"] == 0
 
 
