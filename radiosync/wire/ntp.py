@@ -189,18 +189,22 @@ def respond(
             transmit_timestamp=timestamp_from_ns(sent_at),
         )
     )
-    return reply[: _ID.start] + _crc(reply) + reply[_ID.stop :]
+    return _sealed(reply)
 
 
 def stamp_departure(reply: bytes, sent_at: HostNs) -> bytes:
     """Return a reply with its transmit timestamp put right: the last thing to do before it leaves."""
-    reply = reply[: -_TIMESTAMP.size] + _TIMESTAMP.pack(timestamp_from_ns(sent_at))
-    return reply[: _ID.start] + _crc(reply) + reply[_ID.stop :]
+    return _sealed(reply[: -_TIMESTAMP.size] + _TIMESTAMP.pack(timestamp_from_ns(sent_at)))
 
 
 def is_intact(reply: bytes) -> bool:
     """Return whether a reply is as its server sent it, as far as that can be known."""
     return reply[_ID] == LOCAL_REFERENCE_ID or reply[_ID] == _crc(reply)
+
+
+def _sealed(reply: bytes) -> bytes:
+    """Return `reply` with its CRC in the place of the reference id."""
+    return reply[: _ID.start] + _crc(reply) + reply[_ID.stop :]
 
 
 def _crc(packet: bytes) -> bytes:
