@@ -8,9 +8,9 @@ from party import ENDED, LISTENING, Listener, Party, assert_same, now_ns, read_w
 AUDIO = (44_100, 2, "PCM_16")
 OUTAGE_S = 20
 # When the outage begins.  It must outlast that by what is yet to be repaired: at 2 % loss there are holes as old as a
-# round of asking and one more question, 2.7 s, in which 7 s of music come while a buffer is being filled.
-BUFFERED_BEFORE_S = 29
-SONG_S = 50  # more than is there by then: the rest is lost
+# round of asking and one more question, 2.7 s, in which 10 s of music come while a buffer is being filled.
+BUFFERED_BEFORE_S = 31
+SONG_S = 62  # a good deal more than has come by then: the rest is lost
 
 
 def last_with_stream(listener: Listener) -> dict[str, float]:
@@ -49,7 +49,7 @@ def test_a_total_outage_of_20_s(party: Party, tmp_path: Path) -> None:
     listener.wait_stats(lambda record: record.get("buffer_s", 0) > BUFFERED_BEFORE_S)
     cut.touch()
     began_ns = now_ns()
-    assert last_with_stream(listener)["buffer_s"] < 36, "nearly everything has arrived: nothing could be lost"
+    assert last_with_stream(listener)["buffer_s"] < 40, "nearly everything has arrived: nothing could be lost"
     time.sleep(OUTAGE_S)  # the outage itself is what is waited for
     cut_off = [record for record in listener.stats() if record["t"] > began_ns / 1e9 + 0.5]
     cut.unlink()
