@@ -79,14 +79,19 @@ def _planned_ns(scenario: Scenario) -> int:
 
 
 def _later_s(scenario: Scenario) -> float:
-    """Return how much later the music may end for orders to pause it, and for a host that stands still."""
+    """Return how much later the music may end for orders to pause it, and for a host that stands still.
+
+    Live music comes out of a pause by the buffer's depth later, and by as much as that has grown.
+    """
     stalls = (fault for fault in scenario.faults if fault.kind in {"host_stall", "host_suspend"})
-    seconds, paused_s = sum(fault.for_s for fault in stalls), None
+    live = scenario.stream_of(scenario.host).live
+    refilled_s = scenario.settings.radio_sync.buffer_max_ns(live=True) / NS_PER_S if live else 0.0
+    seconds, paused_s = sum(fault.for_s for fault in stalls) + refilled_s, None
     for order in sorted(scenario.orders, key=lambda order: order.at_s):
         if order.kind == "pause" and paused_s is None:
             paused_s = order.at_s
         elif order.kind in {"play", "resume"} and paused_s is not None:
-            seconds, paused_s = seconds + order.at_s - paused_s, None
+            seconds, paused_s = seconds + order.at_s - paused_s + refilled_s, None
     return seconds
 
 
