@@ -97,6 +97,8 @@ class SimDac:
         self._dac: DacClock | None = None
         self.playout: DevicePlayout | None = None
         self.record = DacRecord()
+        self.delays = 0
+        """How often what it plays has come later from one sample to the next."""
 
     def begin(self, audio: AudioFormat, stream: Stream) -> None:
         """Play `stream`; the card is opened the first time, and again for another rate."""
@@ -169,6 +171,7 @@ class SimDac:
     def delay(self, by_ns: int) -> None:
         """Let what comes sound later by so much than it would have, in mid-stream; the stamps say so."""
         self._opened_at = TrueNs(self._opened_at + by_ns)
+        self.delays += 1
 
     def _attach(self, stream: Stream) -> None:
         assert self._dac is not None

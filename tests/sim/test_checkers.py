@@ -349,6 +349,15 @@ def test_jumps_of_a_sound_card_that_nobody_counts_are_seen(card_party, jump_ns):
     assert "4 jumps were heard" in complaint
 
 
+def test_what_a_card_delays_itself_is_no_jump_of_ours(card_party):
+    node, checker = card_party.node, card_party.of(PositionChecker)
+    for n in (150, 170, 190, 210):
+        node.dac.delay(NS_PER_MS)
+        node.dac.record.at[n:] = [at + NS_PER_MS for at in node.dac.record.at[n:]]
+    checker.finish()
+    assert not list(checker.complaints())
+
+
 @pytest.mark.parametrize("late_ns", [2 * NS_PER_MS, 100 * NS_PER_MS, 1000 * NS_PER_MS])
 def test_a_sound_card_that_is_late_when_all_should_be_well_is_seen(card_party, late_ns):
     """Also by whole periods of the tone, and whole chunks."""

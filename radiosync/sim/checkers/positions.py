@@ -1,9 +1,9 @@
 """What a sound card emits goes on where it was, and is what is due: nothing jumps that is not counted.
 
 The position heard is read from the sound itself, 100 times a second.  From one block to the next it may move against
-the timeline by what the ratio may deviate; whatever is more is a jump, and a jump needs a reason that a listener
-counts: a hard resync, an underrun, a gap, or another record of the timeline.  Once all should be well it has to be
-where the timeline says, within the scenario's limit.
+the timeline by what the ratio may deviate; whatever is more is a jump, and a jump needs a reason: one that a listener
+counts, a hard resync, an underrun, a gap, or another record of the timeline; or that the card has delayed what it
+plays.  Once all should be well it has to be where the timeline says, within the scenario's limit.
 
 After a slew that takes longer than after anything else.  No raw clock is ever slewed, so that a listener needs eight
 answers, of one a second, to believe it; and what has gathered by then, up to 2 ms, may be caught up with at 300 ppm
@@ -42,12 +42,13 @@ class PositionChecker(Checker):
                 self._exact(node)
 
     def _jumps(self, node: ListenerNode, host: HostNode, whole: Heard) -> None:
-        if len(whole.at) < 2 or self.unsettled_ever(node.machine.name, host.machine.name):
+        if node.dac is None or len(whole.at) < 2 or self.unsettled_ever(node.machine.name, host.machine.name):
             return
         moved_ns = np.abs(np.diff(whole.late_ns))
         jumps = int(np.count_nonzero(moved_ns > NOISE_NS + DEVIATION_MAX * np.diff(whole.at)))
         playouts = [stream.playout for stream in node.streams if stream.playout is not None]
         reasons = sum(p.hard_resyncs + p.underruns + p.gaps for p in playouts) + len(host.records) + len(playouts)
+        reasons += node.dac.delays
         if jumps > reasons:
             self.complain(f"{node.machine.name}: {jumps} jumps were heard, and {reasons} are accounted for")
 
