@@ -75,6 +75,7 @@ class JitterBuffer:
         """Take one symbol of chunk `seq`."""
         header = audio.chunk
         if header.first_frame + header.frames <= self.floor_frame:
+            self._passed_seq = max(self._passed_seq, seq)
             return Added.LATE
         slot = self._slots.get(seq)
         if slot is None:

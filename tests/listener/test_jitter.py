@@ -98,6 +98,12 @@ def test_late_chunks_are_not_taken(buffer, chunk):
     assert add(buffer, chunk(3)) == [Added.LATE] * 4, "the floor never sinks"
 
 
+def test_what_has_come_too_late_is_over_and_so_is_what_lies_before_it(buffer, chunk):
+    buffer.drop_before(400)
+    buffer.add(3, chunk(3)[0])
+    assert [buffer.missing(seq) for seq in (2, 3, 4)] == [0, 0, WHOLE]
+
+
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
