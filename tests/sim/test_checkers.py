@@ -13,7 +13,7 @@ from radiosync.sim.checkers import Checks
 from radiosync.sim.checkers.amplification import AmplificationChecker
 from radiosync.sim.checkers.clock import ClockChecker
 from radiosync.sim.checkers.liveness import LivenessChecker
-from radiosync.sim.checkers.memory import MemoryChecker, held_bytes
+from radiosync.sim.checkers.memory import REPAIR_BYTES, MemoryChecker, held_bytes
 from radiosync.sim.checkers.positions import PositionChecker
 from radiosync.sim.checkers.queues import QueueChecker
 from radiosync.sim.checkers.repairs import RepairChecker
@@ -172,6 +172,18 @@ def test_a_session_that_grows_with_the_hours_is_seen(party, a_minute, may, seen)
     checker.measured["room"] = [(*row[:3], object()) for row in checker.measured["room"]]
     checker.finish()
     assert bool(party.complaints()) == seen, "another stream is not the same one grown"
+
+
+def test_a_host_that_begins_anew_has_not_taken_back_its_repairs(party):
+    checker, (host,) = party.of(MemoryChecker), party.world.hosts
+    allowed = []
+    for repairs in (0, 5000, 0, 3000):
+        host.session.sender.counters.repairs_unicast = repairs
+        checker._next_at = 0
+        checker.look()
+        allowed.append(checker.measured[host.machine.name][-1][2])
+    assert allowed == sorted(allowed)
+    assert allowed[-1] - allowed[0] == 8000 * REPAIR_BYTES
 
 
 def test_everything_that_is_held_is_measured_once():

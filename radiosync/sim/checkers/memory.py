@@ -64,6 +64,7 @@ class MemoryChecker(Checker):
         """By name: when it was measured, how many bytes it held and might, and which stream it followed."""
         self._repaired: deque[tuple[int, int]] = deque([(0, 0)])
         """When all hosts had repaired how much; the first one from before everything that is kept."""
+        self._counted = 0
         self._measure_ns = max(MEASURE_NS, ns_from_s(scenario.stream.seconds) // MEASUREMENTS)
         self._next_at = MEASURE_NS
         self._complained: set[str] = set()
@@ -114,7 +115,9 @@ class MemoryChecker(Checker):
     def _repaired_lately(self, kept_ns: int) -> int:
         """Return how much all hosts have repaired within the last `kept_ns`, at least."""
         counters = [host.session.sender.counters for host in self.world.hosts]
-        count = sum(each.repairs_multicast + each.repairs_unicast for each in counters)
+        counted = sum(each.repairs_multicast + each.repairs_unicast for each in counters)
+        count = self._repaired[-1][1] + max(0, counted - self._counted)  # a host that begins anew counts anew
+        self._counted = counted
         self._repaired.append((self.world.now, count))
         while self._repaired[1][0] < self.world.now - kept_ns:
             self._repaired.popleft()
