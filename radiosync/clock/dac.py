@@ -23,10 +23,10 @@ Discontinuities.  Several stamps in a row more than 2 ms off the line mean that 
 (an xrun, a suspended machine): the fit begins again, keeping the rate.  So it does where a whole second of buckets lies
 on one side of the line, beyond its scatter: less time was lost than that, or the local clock runs at another rate now.
 The line waits meanwhile; with these in it, it would be wrong for as long as the window is.  Where the scatter is itself
-that of a line that was left before it was known well, five seconds on one side tell it.
+that of a line that was left before it was known well, five seconds on one side tell it.  Where callbacks are taken for
+stamps, a second in which they are early by a millisecond tells it, and five in which they are late.
 
-F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recursively; a window forgets exactly, and
-gives its own uncertainty.
+F. Adriaensen, "Using a DLL to filter time" (2005) does the same recursively; a window forgets exactly, and is honest.
 """
 
 import math
@@ -64,6 +64,7 @@ ENTRY_JUMP_COUNT = 25
 LEFT_BUCKETS = 10  # a second: some cards' stamps are off for less, and come back
 LEFT_LONG_BUCKETS = 50  # five; before, a slow sawtooth may look like a line
 LEFT_NS_MIN, LEFT_RESIDUALS = 100.0 * NS_PER_US, 3.5
+ENTRY_LEFT_NS_MIN = 1000.0 * NS_PER_US  # by which callbacks may all be late while a machine is busy
 
 RATE_SIGMA = 50e-6
 RESTART_RATE_SIGMA = 3e-6
@@ -332,15 +333,25 @@ class DacClock:
 
     def _is_left(self, bucket: Bucket) -> bool:
         """Say whether the line must wait until it is seen that it was left for good, and begin a new one if so."""
-        if self.source is StampSource.ENTRY or self._fit is None:
+        if self._fit is None:
             return False
         off_ns = bucket.late_ns - self._late_ns(bucket.frame, self._fit.local_from_dac(DacFrame(bucket.frame)))
         scatter_ns = LEFT_RESIDUALS * self._fit.residual_ns + 3.0 * self._fit.sigma_ns_at(DacFrame(bucket.frame))
         self._aside = _row(self._aside, off_ns, LEFT_NS_MIN)
         known = len(self._buckets) >= LEFT_LONG_BUCKETS
+        if self.source is StampSource.ENTRY:
+            self._left = _row(self._left, off_ns, max(ENTRY_LEFT_NS_MIN, scatter_ns)) if known else 0
+            # A callback is never early, but all may be late for a while.
+            if -LEFT_BUCKETS < self._left < LEFT_LONG_BUCKETS:
+                return self._left != 0
+            return self._begins_anew()
         self._left = _row(self._left, off_ns, max(LEFT_NS_MIN, scatter_ns)) if known else 0
         if abs(self._left) < LEFT_BUCKETS and abs(self._aside) < LEFT_LONG_BUCKETS:
             return self._left != 0
+        return self._begins_anew()
+
+    def _begins_anew(self) -> bool:
+        """Begin a new line with the last second of buckets, which is not to be waited for."""
         self.counters.discontinuities += 1
         self._keep_rate()
         self._buckets = deque(list(self._buckets)[-LEFT_BUCKETS:], maxlen=WINDOW_BUCKETS)
@@ -354,7 +365,8 @@ class DacClock:
         late_ns = np.array([b.late_ns for b in buckets])
         prior = envelope.SlopePrior(slope=self._prior_slope * NS_PER_S, sigma=self._prior_sigma * NS_PER_S)
         if self.source is StampSource.ENTRY:
-            line = envelope.fit_floor(late_s, late_ns, prior, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
+            slope = (self.nominal_rate / self.rate - 1.0) * NS_PER_S
+            line = envelope.fit_floor(late_s, late_ns, prior, slope=slope, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
         else:
             line = fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
         if self._prior_sigma < RATE_SIGMA and abs(line.slope - prior.slope) > CONTRADICTED_SIGMAS * prior.sigma:

@@ -249,6 +249,15 @@ LIES = {
 }
 
 
+@pytest.mark.parametrize("ppm", [-150.0, 60.0])
+def test_where_the_entry_serves_a_crystal_far_from_nominal_costs_nothing(ppm):
+    """What the prior of the rate is wrong by is no lateness."""
+    card, clock = Card(ppm=ppm, bug=LIES["the entry itself"]), DacClock(RATE)
+    card.play(clock, 40.0)
+    assert np.abs(card.play(clock, 10.0)).max() < 5 * US
+    assert clock.residual_ns < 100 * US
+
+
 @pytest.mark.parametrize("lie", LIES)
 def test_lies_are_found_out_and_the_entry_serves_instead(lie):
     card, clock = Card(bug=LIES[lie]), DacClock(RATE)
@@ -259,6 +268,26 @@ def test_lies_are_found_out_and_the_entry_serves_instead(lie):
     errors = card.play(clock, 25.0)
     assert np.abs(errors).max() < 60 * US  # callbacks are 100 µs late on average, never early
     assert clock.rate == pytest.approx(card.rate, rel=2e-6)
+
+
+@pytest.mark.parametrize("by_ms", [-15.0, -3.0, 3.0, 15.0])
+def test_where_the_entry_serves_lost_or_repeated_time_is_found_too(by_ms):
+    card, clock = Card(bug=LIES["the entry itself"]), DacClock(RATE)
+    card.play(clock, 40.0)
+    card.shift_s += by_ms / 1000
+    card.play(clock, 7.0)
+    assert np.abs(card.play(clock, 30.0)).max() < 80 * US
+    assert clock.rate == pytest.approx(card.rate, rel=5e-6)
+
+
+def test_callbacks_that_are_late_for_seconds_are_passed_over():
+    card, clock = Card(bug=LIES["the entry itself"]), DacClock(RATE)
+    card.play(clock, 40.0)
+    card.shift_s += 0.003
+    card.play(clock, 4.0)
+    card.shift_s -= 0.003
+    assert np.abs(card.play(clock, 30.0)).max() < 80 * US
+    assert clock.counters.discontinuities == 0
 
 
 def test_single_lies_are_passed_over():
