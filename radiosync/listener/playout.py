@@ -154,7 +154,7 @@ class DevicePlayout:
             skipped = self._enter(target, ratio, frames)
             if skipped is None:
                 return silence
-            silence[skipped:] = self._pull(self._record, frames - skipped, ratio)
+            silence[skipped:] = self._pull(self._record, frames - skipped, ratio * (1 + self._controller.correction))
             self._rendered_at = self._dac.local_from_dac(DacFrame(first + frames))
             return silence
         return self._continue(self._record, first, frames, target, ratio)
@@ -225,6 +225,7 @@ class DevicePlayout:
         if skipped >= frames:
             return None
         position = max(target + skipped * ratio, 0.0)
+        self._controller.entered()
         self._resampler.set_ratio(ratio)
         self._resampler.reset(position)
         # A song's first frame has its attack; what is entered in the middle is faded in.  That can't be done on the

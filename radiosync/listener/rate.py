@@ -96,7 +96,11 @@ class RateController:
         return abs(sorted(e for _, e in self._errors)[len(self._errors) // 2]) > self._resync_ns
 
     def resynced(self, now: int) -> None:
-        """Begin anew after a jump; what was learned of the rate stays."""
+        """Note a jump to the right place because of an error: the next one waits."""
         self._resynced_at = now
+        self.entered()
+
+    def entered(self) -> None:
+        """Begin anew in the right place; what was learned of the rate stays."""
         self._errors.clear()
         self.correction = self._integral

@@ -319,6 +319,20 @@ def test_it_goes_on_exactly_when_the_next_record_says(room, ppm, frame):
     assert it.playout.record.version == 3
 
 
+def test_who_goes_on_in_another_place_has_no_error_left_to_work_off(room, kit):
+    it = room(seconds=8.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + 4 * NS_PER_MS)
+    it.render(1.0)
+    assert it.playout.steering > 30e-6
+    obey(it, (PlayState.PLAYING, 5 * RATE, 2_000_000_000, 2))
+    it.render(0.5)
+    assert it.playout.record.version == 2
+    assert abs(it.playout.steering) < 1e-6
+    assert abs(it.playout.sync_error_ns) < NS_PER_US
+
+
 def test_a_song_that_is_jumped_to_keeps_its_attack(room):
     it = room(lead_ns=LEAD_NS)
     for slot in it.buffer._slots.values():  # from chunk 20 on it is another song

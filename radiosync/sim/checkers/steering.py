@@ -13,6 +13,7 @@ from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import ListenerNode
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
+from radiosync.timeline import Timeline
 
 STEP_MAX = 200e-6  # of the ratio from one look to the next: a third of a cent; nobody hears three
 STEP_MAX_SETTLED = 40e-6  # of who has played for a while ...
@@ -26,6 +27,7 @@ class _Seen:
     """Where a playout stood at the last look."""
 
     hard_resyncs: int
+    record: Timeline | None
     frame: int
     correction: float
     steering: float
@@ -60,9 +62,15 @@ class SteeringChecker(Checker):
         if count <= before:
             return
         records = sum(len(host.records) for host in self.world.hosts)
-        if count - before > 1 + records or (self.world.now - at < RESYNC_PAUSE_NS // 2 and records <= 2):
+        hurried = self.world.now - at < RESYNC_PAUSE_NS // 2 and records <= 2 and self._disturbed_at(name) < at
+        if count - before > 1 + records or hurried:
             self.complain(f"{name}: {count - before} hard resyncs {(self.world.now - at) / 1e9:.1f} s after the last")
         self._resyncs[id(playout)] = count, self.world.now
+
+    def _disturbed_at(self, name: str) -> int:
+        """Return when the clock of a listener or a host has been set, or stood still, last."""
+        names = (name, *(host.machine.name for host in self.world.hosts))
+        return max(self.world.disturbed.get(each, -RESYNC_PAUSE_NS) for each in names)
 
     def _slope(self, node: ListenerNode, playout: DevicePlayout) -> None:
         """Compare how fast the ratio has changed since the last look with what is promised."""
@@ -71,14 +79,15 @@ class SteeringChecker(Checker):
             self._seen.pop(playout, None)
             return
         self._seen[playout] = now
-        if before is None or before.hard_resyncs != now.hard_resyncs or now.frame < before.frame:
+        # Who enters another place begins there without an error to work off.
+        if before is None or (before.hard_resyncs, before.record) != (now.hard_resyncs, now.record):
             return
         name, stream = node.machine.name, node.session.stream
         elapsed_s = (now.frame - before.frame) / (1 if stream is None else stream.format.rate)
         steered = abs(now.steering - before.steering)
         if steered > RELEASE_MAX_PER_S * (1 + DEVIATION_MAX) * (elapsed_s + BLOCK_S):
             self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
-        told = STEP_SIGMAS * before.skew_sigma
+        told = STEP_SIGMAS * max(before.skew_sigma, now.skew_sigma)
         most = max(STEP_MAX, told)
         # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
         if self.world.now - node.started_at > SETTLED_NS and node.dac is not None and node.dac.believed:
@@ -95,4 +104,4 @@ class SteeringChecker(Checker):
         if playout.cursor is None or not playout.begun or (stream is not None and stream.mute.muted):
             return None  # nobody hears it
         sigma = 0.0 if mapping is None else mapping.skew_sigma
-        return _Seen(playout.hard_resyncs, playout.cursor, playout.correction, playout.steering, sigma)
+        return _Seen(playout.hard_resyncs, playout.record, playout.cursor, playout.correction, playout.steering, sigma)
