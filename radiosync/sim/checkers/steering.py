@@ -82,6 +82,8 @@ class SteeringChecker(Checker):
         # Who enters another place begins there without an error to work off.
         if before is None or (before.hard_resyncs, before.record) != (now.hard_resyncs, now.record):
             return
+        if now.frame < before.frame:  # an underrun, which counts once the place is found
+            return
         name, stream = node.machine.name, node.session.stream
         elapsed_s = (now.frame - before.frame) / (1 if stream is None else stream.format.rate)
         steered = abs(now.steering - before.steering)
