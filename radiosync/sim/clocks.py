@@ -46,8 +46,10 @@ class Shift:
         return abs(self.size_ns) * max(overlap_ns, 0) / (self.end - self.begin)
 
     def rate_within(self, since: int, until: int) -> float:
-        """Return how much faster or slower, without the sign, it made the clock at any time between these."""
-        if self.begin == self.end or self.end <= since or self.begin >= until:
+        """Return how much faster or slower, without the sign, a line through these times may take the clock to be."""
+        if self.begin == self.end:
+            return self.within(since, until) / max(1, until - since)
+        if self.end <= since or self.begin >= until:
             return 0.0
         return abs(self.size_ns) / (self.end - self.begin)
 

@@ -74,7 +74,11 @@ def test_a_slew_has_a_rate_while_it_lasts():
         0,
         0.5,
     ]
-    assert Shift(begin=10, end=10, size_ns=5.0).rate_within(0, 20) == 0
+
+
+def test_a_line_through_both_sides_of_a_step_is_steep():
+    step = Shift(begin=10, end=10, size_ns=-5.0)
+    assert [step.rate_within(*span) for span in ((0, 20), (8, 12), (11, 20), (0, 9))] == [0.25, 1.25, 0, 0]
 
 
 def test_of_a_shift_counts_what_lies_between_two_times():

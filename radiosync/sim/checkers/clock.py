@@ -6,8 +6,8 @@ asymmetry of the network is not in sigma, so that it is left out here, as the li
 
 Both take the clocks for straight.  After one was set by some amount, or slewed or suspended, the error may exceed the
 bound by as much, while the listener's line still rests on an exchange of before that (`ClockFilter.since`, within its
-window), and a line that was learnt while a clock was slewed goes on like that: how soon a step smaller than the scatter
-can be known is chance.  Meanwhile sigma is not asked for.
+window), and a line that was learnt while a clock was slewed, or from both sides of a step, goes on like that: how soon
+a step smaller than the scatter can be known is chance.  Meanwhile sigma is not asked for.
 """
 
 import math
@@ -76,9 +76,9 @@ class ClockChecker(Checker):
         oldest_at = LocalNs(mapping.local_at - ns_from_s(WINDOW_S_MAX) - RTT_NS_MAX)
         began = node.machine.clock.true(oldest_at if since is None else max(since, oldest_at))
         newest_at, now = node.machine.clock.true(mapping.local_at), self.world.now
-        # Since its newest exchange the line has gone on as fast as it was slewed before.
+        # Since its newest exchange the line has gone on as fast as it was slewed before, or as a step made it steep.
         return (1.0 + SKEW_MAX) * math.fsum(
-            shift.within(began, now) + shift.rate_within(began, newest_at) * (now - newest_at) for shift in both
+            shift.within(began, now) + shift.rate_within(began, newest_at) * max(0, now - newest_at) for shift in both
         )
 
     def _asymmetry_ns(self, node: ListenerNode, host: HostNode) -> float:
