@@ -236,7 +236,10 @@ class ExactSink:
     overrun_frames: int = 0
     """Frames that the timeline leaves out, as far as the listener has been told; silence is none."""
     rejoined: bool = False
-    """Whether the listener has just found the session again after it had lost it: it may then go on later on."""
+    """Whether the listener has just found the session again after it had lost it: it may then go on later on.
+
+    Or earlier, where it has missed a pause.
+    """
     emitted: list[tuple[int, TrueNs]] = field(default_factory=list)
     """First frame and true time of each block."""
     _known: tuple[int, dict[int, int]] = field(default_factory=lambda: (0, {}))
@@ -251,8 +254,9 @@ class ExactSink:
         for end, begin in known.items():
             if end <= self.next_frame < begin <= block.frame:  # who is told late is beyond the end by then
                 self.next_frame = begin
-        self.repeated_frames += max(0, self.next_frame - block.frame)
-        self.skipped_frames += 0 if self.rejoined else max(0, block.frame - self.next_frame)
+        if not self.rejoined:
+            self.repeated_frames += max(0, self.next_frame - block.frame)
+            self.skipped_frames += max(0, block.frame - self.next_frame)
         self.rejoined = False
         samples = block.samples
         right = samples == self.source.samples(block.frame, count)

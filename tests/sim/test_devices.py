@@ -131,6 +131,19 @@ def test_a_sink_that_plays_what_a_jump_leaves_out_is_found_out():
         assert (sink.repeated_frames, sink.skipped_frames, sink.overrun_frames) == counts
 
 
+@pytest.mark.parametrize("again_at", [5, 15, 25])
+def test_who_finds_its_session_again_goes_on_where_that_is(again_at):
+    """Further back as well: it has missed a pause."""
+    source = SimSource(AudioFormat(8000, 1, SampleFormat.S32), (100,))
+    sink = ExactSink(source)
+    for frame in (0, again_at):
+        sink.rejoined = frame == again_at
+        sink.write(Block(frame=frame, samples=source.samples(frame, 15), due_at=0), 0)
+    assert (sink.repeated_frames, sink.skipped_frames, sink.wrong_frames) == (0, 0, 0)
+    sink.write(Block(frame=again_at + 14, samples=source.samples(again_at + 14, 5), due_at=0), 0)
+    assert sink.repeated_frames == 1, "but not twice"
+
+
 def test_a_position_is_read_back_from_two_samples():
     source = SimSource(AudioFormat(8000, 2, SampleFormat.F32), (100_000,), salt=77)
     frames = np.arange(12_345, 12_345 + 3000)
