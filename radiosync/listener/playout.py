@@ -142,6 +142,7 @@ class DevicePlayout:
         """Return `frames` frames for the device, of which `first` is the first."""
         silence = np.zeros((frames, self._device.channels), np.float32)
         if self._record is None or self.ended or not self._dac.usable:
+            self._thrown_out = self._thrown_out or (self._running and not self.ended)
             self._running = False
             return silence
         until = self._follow(first, frames)

@@ -152,6 +152,11 @@ class SimDac:
         return self._dac is not None and self._dac.source is StampSource.DEVICE
 
     @property
+    def discontinuities(self) -> int:
+        """How often its listener has seen that it lost or repeated time."""
+        return 0 if self._dac is None else self._dac.counters.discontinuities
+
+    @property
     def reach_ns(self) -> int:
         """How long it takes at most from rendering to sounding: through the ring and the card."""
         return self._render_ahead_ns + self._settings.latency_ns

@@ -319,6 +319,19 @@ def test_it_goes_on_exactly_when_the_next_record_says(room, ppm, frame):
     assert it.playout.record.version == 3
 
 
+def test_what_is_not_played_while_the_cards_clock_is_unknown_is_counted(room):
+    it = room(seconds=4.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.dac.usable = False
+    assert not it.render(0.1)[-10:].any()
+    it.dac.usable = True
+    out = it.render(0.5)
+    assert out[-10:].any()
+    assert it.playout.hard_resyncs == 1
+    assert it.playout.underruns == 0
+
+
 def test_who_goes_on_in_another_place_has_no_error_left_to_work_off(room, kit):
     it = room(seconds=8.0, lead_ns=LEAD_NS)
     it.playout.start(0)

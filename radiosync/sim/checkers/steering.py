@@ -56,8 +56,8 @@ class SteeringChecker(Checker):
             self.complain(f"{name}: a ratio {playout.correction:.4%} off")
         else:
             self._slope(node, playout)
-        # Underruns have their own count; the host's orders come with records, at most one a minute.
-        count = playout.hard_resyncs - playout.underruns
+        # Underruns have their own count, and so has what a card loses; orders come with records, at most one a minute.
+        count = playout.hard_resyncs - playout.underruns - (0 if node.dac is None else node.dac.discontinuities)
         before, at = self._resyncs.get(id(playout), (0, -RESYNC_PAUSE_NS))
         if count <= before:
             return
