@@ -26,7 +26,8 @@ The line waits meanwhile; with these in it, it would be wrong for as long as the
 that of a line that was left before it was known well, five seconds on one side tell it.  Where callbacks are taken for
 stamps, a second in which they are early by a millisecond tells it, and five in which they are late.
 
-F. Adriaensen, "Using a DLL to filter time" (2005) does the same recursively; a window forgets exactly, and is honest.
+F. Adriaensen, "Using a DLL to filter time" (2005) treats the same problem recursively; a window forgets exactly, and
+gives its own uncertainty.
 """
 
 import math
@@ -337,21 +338,16 @@ class DacClock:
             return False
         off_ns = bucket.late_ns - self._late_ns(bucket.frame, self._fit.local_from_dac(DacFrame(bucket.frame)))
         scatter_ns = LEFT_RESIDUALS * self._fit.residual_ns + 3.0 * self._fit.sigma_ns_at(DacFrame(bucket.frame))
-        self._aside = _row(self._aside, off_ns, LEFT_NS_MIN)
-        known = len(self._buckets) >= LEFT_LONG_BUCKETS
-        if self.source is StampSource.ENTRY:
-            self._left = _row(self._left, off_ns, max(ENTRY_LEFT_NS_MIN, scatter_ns)) if known else 0
-            # A callback is never early, but all may be late for a while.
-            if -LEFT_BUCKETS < self._left < LEFT_LONG_BUCKETS:
-                return self._left != 0
-            return self._begins_anew()
-        self._left = _row(self._left, off_ns, max(LEFT_NS_MIN, scatter_ns)) if known else 0
-        if abs(self._left) < LEFT_BUCKETS and abs(self._aside) < LEFT_LONG_BUCKETS:
+        known, entry = len(self._buckets) >= LEFT_LONG_BUCKETS, self.source is StampSource.ENTRY
+        least_ns = ENTRY_LEFT_NS_MIN if entry else LEFT_NS_MIN
+        self._left = _row(self._left, off_ns, max(least_ns, scatter_ns)) if known else 0
+        if entry:  # never early, but all may be late for a while
+            left = not -LEFT_BUCKETS < self._left < LEFT_LONG_BUCKETS
+        else:
+            self._aside = _row(self._aside, off_ns, LEFT_NS_MIN)
+            left = abs(self._left) >= LEFT_BUCKETS or abs(self._aside) >= LEFT_LONG_BUCKETS
+        if not left:
             return self._left != 0
-        return self._begins_anew()
-
-    def _begins_anew(self) -> bool:
-        """Begin a new line with the last second of buckets, which is not to be waited for."""
         self.counters.discontinuities += 1
         self._keep_rate()
         self._buckets = deque(list(self._buckets)[-LEFT_BUCKETS:], maxlen=WINDOW_BUCKETS)
@@ -365,8 +361,8 @@ class DacClock:
         late_ns = np.array([b.late_ns for b in buckets])
         prior = envelope.SlopePrior(slope=self._prior_slope * NS_PER_S, sigma=self._prior_sigma * NS_PER_S)
         if self.source is StampSource.ENTRY:
-            slope = (self.nominal_rate / self.rate - 1.0) * NS_PER_S
-            line = envelope.fit_floor(late_s, late_ns, prior, slope=slope, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
+            guess = (self.nominal_rate / self.rate - 1.0) * NS_PER_S
+            line = envelope.fit_floor(late_s, late_ns, prior, slope_guess=guess, excess_ns_min=_ENTRY_EXCESS_NS_MIN)
         else:
             line = fit_line(late_s, late_ns, np.array([float(b.count) for b in buckets]), prior)
         if self._prior_sigma < RATE_SIGMA and abs(line.slope - prior.slope) > CONTRADICTED_SIGMAS * prior.sigma:

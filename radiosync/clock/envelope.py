@@ -173,13 +173,12 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
     )
 
 
-def fit_floor(times_s: Floats, values_ns: Floats, prior: SlopePrior, *, slope: float, excess_ns_min: float) -> Envelope:
-    """Return the posterior mean of the line at time 0 that `values_ns` are never below: `fit`, for one way only.
-
-    `slope` is that of the line before: the excess is what lies above such a line.
-    """
+def fit_floor(
+    times_s: Floats, values_ns: Floats, prior: SlopePrior, *, slope_guess: float, excess_ns_min: float
+) -> Envelope:
+    """Return the posterior mean of the line at time 0 that `values_ns` are never below: `fit`, for one way only."""
     n = times_s.size
-    excess = mean_excess_ns(values_ns - slope * times_s, excess_ns_min)
+    excess = mean_excess_ns(values_ns - slope_guess * times_s, excess_ns_min)
     mid_s = float(times_s.mean())
 
     def evaluate(slopes: Floats) -> tuple[Floats, Floats]:

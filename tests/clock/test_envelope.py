@@ -117,7 +117,7 @@ def test_fit_floor_is_the_lower_edge():
     t = np.linspace(-30, 0, 300)
     values = 1_000.0 + 20_000.0 * t + random.exponential(200_000.0, 300)
     prior = envelope.SlopePrior(slope=0.0, sigma=50_000.0)
-    found = envelope.fit_floor(t, values, prior, slope=20_000.0, excess_ns_min=1_000.0)
+    found = envelope.fit_floor(t, values, prior, slope_guess=20_000.0, excess_ns_min=1_000.0)
     assert found.offset_ns == pytest.approx(1_000.0, abs=10_000.0)
     assert found.slope == pytest.approx(20_000.0, abs=400.0)
 

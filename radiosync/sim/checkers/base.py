@@ -55,12 +55,13 @@ class Checker:
             if host is not None:
                 yield node, host
 
+    def disturbed_at(self, *names: str) -> int:
+        """Return when the last of these machines' clocks was set, or had stood still; long ago if none ever was."""
+        return max(self.world.disturbed.get(name, -UNSETTLED_NS) for name in names)
+
     def unsettled(self, *names: str) -> bool:
         """Say whether one of these machines' clocks has been set, or stood still, a short while ago."""
-        disturbed = self.world.disturbed
-        if not disturbed:
-            return False
-        return any(self.world.now - disturbed.get(name, -UNSETTLED_NS) < UNSETTLED_NS for name in names)
+        return bool(self.world.disturbed) and self.world.now - self.disturbed_at(*names) < UNSETTLED_NS
 
     def unsettled_ever(self, *names: str) -> bool:
         """Say whether one of these machines' clocks has ever been set, or stood still."""

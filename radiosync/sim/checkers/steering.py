@@ -62,15 +62,16 @@ class SteeringChecker(Checker):
         if count <= before:
             return
         records = sum(len(host.records) for host in self.world.hosts)
-        hurried = self.world.now - at < RESYNC_PAUSE_NS // 2 and records <= 2 and self._disturbed_at(name) < at
+        hurried = self.world.now - at < RESYNC_PAUSE_NS // 2 and records <= 2
+        # Another step of a clock, which pauses may be measured by too, is a reason for another resync.
+        hurried = hurried and self.disturbed_at(*self._clocks_of(name)) < at
         if count - before > 1 + records or hurried:
             self.complain(f"{name}: {count - before} hard resyncs {(self.world.now - at) / 1e9:.1f} s after the last")
         self._resyncs[id(playout)] = count, self.world.now
 
-    def _disturbed_at(self, name: str) -> int:
-        """Return when the clock of a listener or a host has been set, or stood still, last."""
-        names = (name, *(host.machine.name for host in self.world.hosts))
-        return max(self.world.disturbed.get(each, -RESYNC_PAUSE_NS) for each in names)
+    def _clocks_of(self, name: str) -> tuple[str, ...]:
+        """Return the machines whose clocks a listener plays by: its own, and any host's."""
+        return (name, *(host.machine.name for host in self.world.hosts))
 
     def _slope(self, node: ListenerNode, playout: DevicePlayout) -> None:
         """Compare how fast the ratio has changed since the last look with what is promised."""
@@ -94,7 +95,7 @@ class SteeringChecker(Checker):
         # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
         if self.world.now - node.started_at > SETTLED_NS and node.dac is not None and node.dac.believed:
             most = max(STEP_MAX_SETTLED, told)
-        if self.unsettled_ever(name, *(host.machine.name for host in self.world.hosts)):
+        if self.unsettled_ever(*self._clocks_of(name)):
             most = STEP_MAX_SLEWED
         if (step := abs(now.correction - before.correction)) > most:
             self.complain(f"{name}: a step of {step * 1e6:.0f} ppm in the ratio")
