@@ -7,8 +7,8 @@ from party import ENDED, LISTENING, Listener, Party, assert_same, now_ns, read_w
 
 AUDIO = (44_100, 2, "PCM_16")
 OUTAGE_S = 20
-# When the outage begins.  It must outlast that by what is yet to be repaired: at 2 % loss there are holes as old as a
-# round of asking and one more question, 2.7 s, in which 10 s of music come while a buffer is being filled.
+# When the outage begins; counted are whole chunks.  The oldest hole must be due after the outage: at 2 % loss most new
+# chunks have some, as old as a round of asking and a question more, while music comes at four times its speed.
 BUFFERED_BEFORE_S = 31
 SONG_S = 62  # a good deal more than has come by then: the rest is lost
 
