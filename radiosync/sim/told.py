@@ -9,16 +9,15 @@ what it plays and in what it asks for.
 from collections.abc import Iterator, Mapping, Sequence
 
 from radiosync.errors import RemoteProtocolError
-from radiosync.sim.reading import read
+from radiosync.sim.reading import kind_of, read
 from radiosync.sim.scheduler import TrueNs
 from radiosync.timeline import Timeline, TimelineLog
 from radiosync.units import HostNs, MediaFrame
 from radiosync.wire.messages import Announce, Audio, Kind, SongInfo, Sync, SyncPhase
 
-KIND = slice(3, 4)
 TELLING = (Announce, Audio, SongInfo, Sync)
-MORE = {bytes([Kind.AUDIO]), bytes([Kind.SYNC])}  # they tell more than a version
-SESSION_AND_VERSION = slice(8, 20)
+MORE = {Kind.AUDIO, Kind.SYNC}  # they tell more than a version
+VERSIONED_FROM, VERSIONED_TO = 8, 20  # in a datagram: its session, and the version of its timeline
 UNHURRIED = HostNs(1 << 62)  # when what no instant is set for is over
 
 
@@ -37,8 +36,8 @@ class Told:
 
     def note(self, data: bytes, session: int, now: TrueNs) -> None:
         """Note what a datagram of the listener's host says at the true instant `now`; nothing is raised."""
-        key = data[SESSION_AND_VERSION]
-        if key in self._seen and data[KIND] not in MORE:
+        key = data[VERSIONED_FROM:VERSIONED_TO]
+        if key in self._seen and kind_of(data) not in MORE:
             return
         try:
             message = read(data)

@@ -59,7 +59,7 @@ _UNIX_EPOCH_S = 2_208_988_800  # 1970 in seconds since 1900
 _FRACTION = 1 << 32
 _ERA_UNITS = 1 << 64
 _TIMESTAMP = struct.Struct("!Q")
-_ID = slice(12, 16)
+_ID_FROM, _ID_TO = 12, 16
 _LAYOUT = struct.Struct("!BBbbII4sQQQQ")
 _CLIENT_PRECISION = 0x20  # says nothing, as the data-minimization practice wants
 
@@ -199,15 +199,15 @@ def stamp_departure(reply: bytes, sent_at: HostNs) -> bytes:
 
 def is_intact(reply: bytes) -> bool:
     """Return whether a reply is as its server sent it, as far as that can be known."""
-    return reply[_ID] == LOCAL_REFERENCE_ID or reply[_ID] == _crc(reply)
+    return reply[_ID_FROM:_ID_TO] == LOCAL_REFERENCE_ID or reply[_ID_FROM:_ID_TO] == _crc(reply)
 
 
 def _sealed(reply: bytes) -> bytes:
     """Return `reply` with its CRC in the place of the reference id."""
-    return reply[: _ID.start] + _crc(reply) + reply[_ID.stop :]
+    return reply[:_ID_FROM] + _crc(reply) + reply[_ID_TO:]
 
 
 def _crc(packet: bytes) -> bytes:
     """Return the CRC-32 of the header that `packet` begins with, its reference id as 0."""
-    crc = zlib.crc32(packet[: _ID.start] + bytes(4) + packet[_ID.stop : PACKET_BYTES])
+    crc = zlib.crc32(packet[:_ID_FROM] + bytes(4) + packet[_ID_TO:PACKET_BYTES])
     return crc.to_bytes(4, "big")

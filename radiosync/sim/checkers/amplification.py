@@ -6,15 +6,13 @@ An address has proved itself once it shows the cookie that was sent to it (RFC 9
 from radiosync.errors import RemoteProtocolError
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import is_group
-from radiosync.sim.reading import read
+from radiosync.sim.reading import kind_of, read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.wire.groups import Address
 from radiosync.wire.messages import Announce, Kind, Leave, Message, Nack, Report
 
 AMPLIFICATION_MAX = 3
-KIND = slice(3, 4)
-ANNOUNCE = bytes([Kind.ANNOUNCE])
 
 
 class AmplificationChecker(Checker):
@@ -33,7 +31,7 @@ class AmplificationChecker(Checker):
     def _sent(self, data: bytes, source: Address, to: Address) -> None:
         if to in self._proved or source[0] not in self.world.host_ips or is_group(to):
             return
-        if data[KIND] == ANNOUNCE and isinstance(answer := _decoded(data), Announce):
+        if kind_of(data) == Kind.ANNOUNCE and isinstance(answer := _decoded(data), Announce):
             self._cookies[to] = answer.cookie
         self._to[to] = self._to.get(to, 0) + len(data)
         if self._to[to] > AMPLIFICATION_MAX * self._from.get(to, 0):

@@ -12,6 +12,7 @@ from radiosync.repair.respond import BURST, UNREACHED_PER_S_MAX
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.network import is_group
 from radiosync.sim.nodes import HostNode
+from radiosync.sim.reading import kind_of
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S
@@ -19,8 +20,6 @@ from radiosync.wire.codec import AUDIO_OVERHEAD, decode
 from radiosync.wire.groups import Address
 from radiosync.wire.messages import Audio, Kind
 
-KIND = slice(3, 4)
-AUDIO = bytes([Kind.AUDIO])
 FLAGS = AUDIO_OVERHEAD - 2  # the last octet but one before the payload: 0 in what is sent the first time
 ALL, UNREACHED = "all", "all whom multicast does not reach"
 To = Address | str
@@ -68,7 +67,7 @@ class RepairChecker(Checker):
                 )
 
     def _tap(self, data: bytes, source: Address, to: Address) -> None:
-        if data[KIND] != AUDIO or len(data) <= FLAGS or not data[FLAGS] or (host := self._host(source)) is None:
+        if kind_of(data) != Kind.AUDIO or len(data) <= FLAGS or not data[FLAGS] or (host := self._host(source)) is None:
             return
         audio = decode(data)
         if not isinstance(audio, Audio) or not audio.repair:

@@ -9,7 +9,7 @@ from collections import deque
 from radiosync.repair.request import TICK_NS
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import ListenerNode
-from radiosync.sim.reading import read
+from radiosync.sim.reading import kind_of, read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.told import UNHURRIED
 from radiosync.sim.world import World
@@ -17,8 +17,6 @@ from radiosync.units import NS_PER_S, MediaFrame
 from radiosync.wire.groups import Address
 from radiosync.wire.messages import SEQ_BITS, Kind, Nack, extend_seq
 
-KIND = slice(3, 4)
-NACK = bytes([Kind.NACK])
 RATE_MAX = NS_PER_S // TICK_NS + 2  # datagrams in a second, and one at either end
 LATE_NS_MAX = 5_000_000  # a loop's lateness, and what the clocks may be apart
 
@@ -33,7 +31,7 @@ class RequestChecker(Checker):
         world.network.taps.append(self._tap)
 
     def _tap(self, data: bytes, source: Address, _to: Address) -> None:
-        if data[KIND] != NACK or (node := self._honest(source)) is None:
+        if kind_of(data) != Kind.NACK or (node := self._honest(source)) is None:
             return
         self.nacks += 1
         times = self._sent.setdefault(source, deque(maxlen=RATE_MAX))
