@@ -39,6 +39,7 @@ import numpy as np
 
 from radiosync.clock import envelope
 from radiosync.clock.buckets import Bucket, bucket_of
+from radiosync.clock.dac_fit import DacFit
 from radiosync.clock.line import fit_line
 from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, DacFrame, LocalNs
 
@@ -84,47 +85,6 @@ class StampSource(Enum):
     """The device's own stamps."""
     ENTRY = "entry"
     """The callback's entry time plus the latency: late by an unknown, steady bias."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DacFit:
-    """Map frames of a device to local instants along a line through (`frame`, `local_at`).
-
-    `local_at` is rounded, `local_fraction_ns` is what the rounding took.  `rate` is in frames per local second.
-    `sigma_ns` is one standard deviation of the line at `frame`, `rate_sigma` of the rate, relative to it; `residual_ns`
-    the scatter of single stamps, or buckets if greater.
-    """
-
-    frame: DacFrame
-    local_at: LocalNs
-    local_fraction_ns: float
-    rate: float
-    sigma_ns: float
-    rate_sigma: float
-    residual_ns: float
-
-    def local_from_dac(self, frame: DacFrame) -> LocalNs:
-        """Return when `frame` reaches the converter, on the local clock."""
-        return LocalNs(self.local_at + round(self._since_ns(frame - self.frame)))
-
-    def local_from_dac_exact(self, frame: DacFrame) -> tuple[LocalNs, float]:
-        """Return when `frame` reaches the converter as whole ns, and the fraction of a ns within ±0.5 to add."""
-        since_ns = self._since_ns(frame - self.frame)
-        whole_ns = round(since_ns)
-        return LocalNs(self.local_at + whole_ns), since_ns - whole_ns
-
-    def dac_from_local(self, at: LocalNs) -> tuple[DacFrame, float]:
-        """Return the frame nearest to the local instant `at`, and the fraction of a frame within ±0.5 to add."""
-        frames = (at - self.local_at - self.local_fraction_ns) * self.rate / NS_PER_S
-        whole = round(frames)
-        return DacFrame(self.frame + whole), frames - whole
-
-    def sigma_ns_at(self, frame: DacFrame) -> float:
-        """Return one standard deviation of `local_from_dac(frame)`, in ns."""
-        return self.sigma_ns + abs(frame - self.frame) / self.rate * self.rate_sigma * NS_PER_S
-
-    def _since_ns(self, frames: int) -> float:
-        return frames / self.rate * NS_PER_S + self.local_fraction_ns
 
 
 @dataclass(slots=True)
@@ -238,10 +198,17 @@ class DacClock:
             raise LookupError("no stamp has come from the sound device yet")
         return self._fit.local_from_dac(frame)
 
+    def sigma_ns_at(self, frame: DacFrame) -> float:
+        """Return one standard deviation of `local_from_dac(frame)`, in ns; infinite before the first stamp."""
+        return math.inf if self._fit is None else self._fit.sigma_ns_at(frame)
+
     def _keep_rate(self) -> None:
         if self._fit is not None:
             self._prior_slope = self.nominal_rate / self._fit.rate - 1.0
-            self._prior_sigma = max(self._fit.rate_sigma, min(RESTART_RATE_SIGMA, self._prior_sigma))
+            # What the stamps scatter may itself be time that was lost in the window, and tilts the line.
+            tilt = self._fit.residual_ns / max(self._span_ns(), BUCKET_NS)
+            sigma = max(self._fit.rate_sigma, min(RESTART_RATE_SIGMA, self._prior_sigma), tilt)
+            self._prior_sigma = min(sigma, RATE_SIGMA)
 
     def _phase_is_known(self) -> bool:
         """Say so after enough stamps, or once the first lie so close to a line that more could not help much."""

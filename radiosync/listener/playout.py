@@ -14,6 +14,7 @@ a record (pause, skip), the fade out ends at the very frame that the record ends
 when the next record says.  A record that repeats its predecessor further on is the host's order to jump there.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,7 +167,8 @@ class DevicePlayout:
         error_ns = (target - self._resampler.position) / self._schedule.rate * NS_PER_S
         elapsed_ns = 0 if self._rendered_at is None else max(0, heard_at - self._rendered_at)
         self.sync_error_ns = error_ns
-        correction = self._controller.update(error_ns, elapsed_ns)
+        sigma_ns = math.hypot(self._schedule.mapping.sigma_ns_at(heard_at), self._dac.sigma_ns_at(first))
+        correction = self._controller.update(error_ns, elapsed_ns, sigma_ns)
         block = self._pull(record, frames, ratio * (1 + correction))
         self._rendered_at = heard_at
         if self._controller.resync_due(error_ns, heard_at):

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radiosync.clock import dac as module
-from radiosync.clock.dac import DacClock, DacFit, StampSource
+from radiosync.clock.dac import DacClock, StampSource
+from radiosync.clock.dac_fit import DacFit
 
 NS = 1_000_000_000
 US = 1_000
@@ -278,6 +279,18 @@ def test_where_the_entry_serves_lost_or_repeated_time_is_found_too(by_ms):
     card.play(clock, 7.0)
     assert np.abs(card.play(clock, 30.0)).max() < 80 * US
     assert clock.rate == pytest.approx(card.rate, rel=5e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_the_entry_serves_time_lost_twice_does_not_tilt_the_line(seed):
+    """The first loss, a small one, is taken for lateness, and what is early meanwhile for another rate."""
+    card, clock = Card(seed=seed, ppm=100.0, block=4800, bug=LIES["zero"]), DacClock(RATE)
+    card.play(clock, 1.5)
+    card.shift_s += 1e-3
+    card.play(clock, 3.4)
+    card.shift_s += 20e-3
+    card.play(clock, 16.0)
+    assert clock.rate == pytest.approx(card.rate, rel=50e-6)
 
 
 def test_callbacks_that_are_late_for_seconds_are_passed_over():

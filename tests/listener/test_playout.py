@@ -29,6 +29,9 @@ class IdealDac:
     def local_from_dac(self, frame):
         return self.phase_at + round(frame / self.rate * NS_PER_S)
 
+    def sigma_ns_at(self, frame):
+        return 0.0
+
 
 class Room:
     """A playout of a signal, given as a function of the media frame."""

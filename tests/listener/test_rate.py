@@ -1,4 +1,5 @@
 from itertools import pairwise
+from math import inf
 from random import Random
 
 import pytest
@@ -23,14 +24,14 @@ STEP_NS = 20 * NS_PER_MS
 RESYNC_NS = 5 * NS_PER_MS
 
 
-def loop(error_ns, drift, seconds, *, delay_s=0.3, noise_ns=0.0, controller=None, seed=1):
+def loop(error_ns, drift, seconds, *, delay_s=0.3, noise_ns=0.0, sigma_ns=inf, controller=None, seed=1):
     """Close the loop around a device that drifts and answers late; return (second, error, correction) of each step."""
     controller = controller or RateController(RESYNC_NS)
     rng = Random(seed)
     in_flight = [0.0] * round(delay_s * NS_PER_S / STEP_NS)
     log = []
     for step in range(round(seconds * NS_PER_S / STEP_NS)):
-        in_flight.append(controller.update(error_ns + rng.gauss(0, noise_ns), STEP_NS))
+        in_flight.append(controller.update(error_ns + rng.gauss(0, noise_ns), STEP_NS, sigma_ns))
         error_ns += (drift - in_flight.pop(0)) * STEP_NS
         log.append((step * STEP_NS / NS_PER_S, error_ns, controller.correction))
     return log
@@ -89,6 +90,34 @@ def test_what_has_become_audible_is_caught_up_with_all_the_same(sign):
     log = loop(sign * 2e6, 0.0, 60, controller=controller)
     assert max(abs(u) for _, _, u in log) > CORRECTION_MAX / 2
     assert settled_s(log, 100) < 22
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_the_clocks_are_sure_of_is_mended_in_seconds(sign):
+    """A bad network leaves 0.7 ms; once it is good again, the clock knows so to a few µs."""
+    controller = RateController(RESYNC_NS)
+    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    log = loop(sign * 0.7e6, 0.0, 60, sigma_ns=5e3, controller=controller)
+    assert settled_s(log, 200) < 10
+    assert settled_s(log, 60) < 16
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_they_are_not_sure_of_waits_for_better_knowledge(sign):
+    controller = RateController(RESYNC_NS)
+    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    log = loop(sign * 0.7e6, 0.0, 60, sigma_ns=200e3, controller=controller)
+    assert max(abs(u) for _, _, u in log) < 1.4 * CALM_MAX
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_caught_up_with_is_not_taken_for_a_rate(sign):
+    """Or the loop carries past its goal, and takes a minute to unlearn it."""
+    controller = RateController(RESYNC_NS)
+    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    log = loop(sign * 2.3e6, 0.0, 120, sigma_ns=5e3, controller=controller)
+    assert max(-sign * error for _, error, _ in log) < 50 * NS_PER_US
+    assert settled_s(log, 40) < 25
 
 
 def test_what_young_clocks_were_wrong_by_is_not_taken_for_a_rate():
