@@ -54,3 +54,17 @@ def test_what_a_history_begins_with_must_have_lasted_unless_a_step_began_it():
     step = likeliest(delays, 0.0, 20e3, again=True)
     assert step.evidence > EVIDENCE_MIN
     assert 17.0 * 5 < step.count <= 20.0 * 5
+
+
+@pytest.mark.parametrize("left", [1, 3])
+def test_what_a_slew_has_left_of_its_middle_is_found(left):
+    """One clock was slewed by 4 ms; of its last seconds a few samples are in the history that began meanwhile."""
+    delays = scattered(float(left), 40.0, 0.0, per_s=1)
+    random = np.random.default_rng(1)
+    slewed_ns = np.maximum(0.0, -40.0 - delays.forward_s) * 0.5e6
+    delays.forward_ns[:] = slewed_ns + random.exponential(15e3, delays.forward_s.size)
+    delays.backward_ns[:] = random.exponential(15e3, delays.forward_s.size) - slewed_ns
+    assert likeliest(delays, 0.0, 5e3) is None
+    while (step := likeliest(delays, 0.0, 5e3, again=True)) and step.evidence > EVIDENCE_MIN:
+        delays = delays.newest(step.count)
+    assert delays.forward_s.size == 40

@@ -44,8 +44,13 @@ class Checker:
     @property
     def calm_at(self) -> int | None:
         """When all must be well again: some time after the last fault; None where no such time is planned."""
-        calm_s = self.scenario.calm_from_s
-        return None if calm_s is None else ns_from_s(calm_s + self.scenario.limits.converge_s_max)
+        calm_s, within_s = self.scenario.calm_from_s, self.scenario.limits.converge_s_max
+        if calm_s is None:
+            return None
+        # Who played on while its host slept has nothing left to play until the host has come to the same place.
+        sleeps = [fault for fault in self.scenario.faults if fault.kind == "host_suspend"]
+        caught_up_s = max((fault.at_s + 2 * fault.for_s for fault in sleeps), default=0.0)
+        return ns_from_s(max(calm_s + within_s, caught_up_s + within_s / 2))
 
     def following(self) -> Iterator[tuple[ListenerNode, HostNode]]:
         """Yield the listeners that follow a host, with that host."""

@@ -6,9 +6,11 @@ counts, a hard resync, an underrun, a gap, or another record of the timeline; or
 plays.  Once all should be well it has to be where the timeline says, within the scenario's limit.
 
 After a slew that takes longer than after anything else.  No raw clock is ever slewed, so that a listener needs eight
-answers, of one a second, to believe it; and what has gathered by then, up to 2 ms, may be caught up with at 300 ppm
-only, after the 6 s in which that may be reached.
+answers, of one a second, to believe it; and what has gathered by then, up to 2 ms, may be caught up with at 500 ppm
+only, after the 5 s in which that may be reached.  The same holds for a step that delays have hidden until all is calm.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,8 +22,10 @@ from radiosync.units import NS_PER_MS, NS_PER_S, NS_PER_US, ns_from_s
 
 END_NS = 50 * NS_PER_MS  # of the music, where a resampler runs out
 BLOCKS = 3  # in a row: one alone may lie in a fade
-SLEWS = {"slew", "host_slew"}
+SLEWS, STEPS = {"slew", "host_slew"}, {"clock_step", "host_clock_step"}
 SLEWED_NS = 15 * NS_PER_S
+HIDDEN_NS, HIDDEN_MS_MAX = 60 * NS_PER_S, 5.0  # for how long a step may hide, and how large a one
+SCATTER_NS = NS_PER_MS  # of delays, that hides one
 NOISE_NS = 5 * NS_PER_US  # of reading a position from 32-bit samples, next to a fade
 
 
@@ -56,7 +60,21 @@ class PositionChecker(Checker):
     def _judged_from(self) -> int | None:
         slewed = (f for f in self.scenario.faults if f.kind in SLEWS)
         slewed_at = max((ns_from_s(f.at_s + f.for_s) for f in slewed), default=-SLEWED_NS)
-        return None if self.calm_at is None else max(self.calm_at, slewed_at + SLEWED_NS)
+        if self.calm_at is None or self.scenario.calm_from_s is None:
+            return None
+        calm_from = ns_from_s(self.scenario.calm_from_s)
+        if self._scattered and any(calm_from - HIDDEN_NS < at for at in self._small_steps):
+            slewed_at = max(slewed_at, calm_from)
+        return max(self.calm_at, slewed_at + SLEWED_NS)
+
+    @property
+    def _small_steps(self) -> Iterator[int]:
+        return (ns_from_s(f.at_s) for f in self.scenario.faults if f.kind in STEPS and f.ms < HIDDEN_MS_MAX)
+
+    @property
+    def _scattered(self) -> bool:
+        links = (link for group in self.scenario.listeners for link in (group.up, group.down))
+        return any(link.hold_every_ns or link.burst_every_ns or link.jitter_ns >= SCATTER_NS for link in links)
 
     def _calm(self, name: str, whole: Heard) -> None:
         most, judged_from = self.scenario.limits.calm_error_ns_max, self._judged_from
