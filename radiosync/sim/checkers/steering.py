@@ -17,7 +17,7 @@ from radiosync.timeline import Timeline
 
 STEP_MAX = 200e-6  # of the ratio from one look to the next: a third of a cent; nobody hears three
 STEP_MAX_SETTLED = 40e-6  # of who has played for a while ...
-STEP_MAX_LYING = 400e-6  # ... or whose card lies and has lost time: two thirds of a cent, once it is found out
+STEP_MAX_LOST = 400e-6  # ... or whose card has lost time before it was known, or lies: two thirds of a cent
 STEP_SIGMAS = 3.0  # ... or so many of what it says the skew may be wrong by, where the network tells it little
 STEP_MAX_SLEWED = 1100e-6  # where two clocks are slewed by 500 ppm, which is followed as soon as it is known: two cents
 BLOCK_S = 0.02  # rendered at a time, and so looked at
@@ -93,8 +93,8 @@ class SteeringChecker(Checker):
             self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
         told = STEP_SIGMAS * max(before.skew_sigma, now.skew_sigma)
         # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
-        lying = node.dac is not None and not node.dac.believed and node.dac.delays > 0
-        most = max(STEP_MAX_LYING if lying else STEP_MAX, told)
+        lost = node.dac is not None and node.dac.delays > 0
+        most = max(STEP_MAX_LOST if lost else STEP_MAX, told)
         if self.world.now - node.started_at > SETTLED_NS and node.dac is not None and node.dac.believed:
             most = max(STEP_MAX_SETTLED, told)
         if self.unsettled_ever(*self._clocks_of(name)):
