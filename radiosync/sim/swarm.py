@@ -38,6 +38,8 @@ TROUBLES = (
     *("clocks", "cards", "stalls", "comings", "crashes"),
 )
 WRAP_CHUNKS = 500  # at the most, until numbers wrap
+NEIGHBOURS = 0.1  # of all parties have one
+QUALITIES = 0.3  # of those with a narrow link and no cards: what these emit must be the source, to be read back
 MEMBERSHIP_S = 260.0  # RFC 3376 section 8.4
 
 
@@ -64,7 +66,7 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
     faults += _crash(rng, faults_s, troubles)
     orders, villains = _orders(rng, faults_s, seconds, parts), _villains(rng, faults_s)
     jumps = any(order.kind in {"next", "prev", "seek"} for order in orders)
-    return Scenario(
+    party = Scenario(
         title=f"swarm {seed}",
         stream=Stream(
             channels=2 if dacs else 1,
@@ -84,7 +86,7 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
         membership_s=rng.choice((None, None, MEMBERSHIP_S)),
         config={
             "host.codec": "pcm",
-            "radio_sync.adaptive_quality": False,  # what is played in a lower quality can't be compared
+            "radio_sync.adaptive_quality": False,
             "radio_sync.buffer_duration": buffer_s,
             # Twenty milliseconds of 45 seconds would be thousands of chunks, and a run of minutes.
             "radio_sync.chunk_duration": rng.choice((0.1, 0.5) if buffer_s > 5.0 else (0.02, 0.05, 0.1)),
@@ -99,6 +101,31 @@ def draw(seed: int, *, listeners: int | None = None, minutes: float | None = Non
         ),
         extra_s=8.0,
     )
+    if not dacs and "congestion" in troubles:
+        party = _with_qualities(Random(f"swarm/qualities/{seed}"), party)
+    return _with_neighbour(Random(f"swarm/neighbour/{seed}"), party, seconds)
+
+
+def _with_qualities(rng: Random, party: Scenario) -> Scenario:
+    """Let everybody, now and then, take a lower quality where the network can't keep up.
+
+    What they play then is not compared with the source.
+    """
+    if rng.random() > QUALITIES:
+        return party
+    groups = tuple(replace(group, lossy=True) for group in party.listeners)
+    return replace(party, config={**party.config, "radio_sync.adaptive_quality": True}, listeners=groups)
+
+
+def _with_neighbour(rng: Random, party: Scenario, seconds: float) -> Scenario:
+    """Draw, now and then, another host on the same group and ports, whom some of the groups are told to hear."""
+    if rng.random() > NEIGHBOURS:
+        return party
+    start_s = rng.uniform(0.0, CALM_S)
+    songs_s = tuple((seconds - start_s) * share for share in rng.choice(((1.0,), (0.4, 0.6))))
+    clock = ClockSettings(skew_ppm=rng.choice((0.0, 50.0)), offset_ns=round(rng.uniform(-10, 10) * NS_PER_S))
+    groups = tuple(replace(group, hears=rng.choice(("host", "neighbour"))) for group in party.listeners)
+    return replace(party, neighbour=Host(start_s=start_s, songs_s=songs_s, clock=clock), listeners=groups)
 
 
 def _error_ns(groups: tuple[Listeners, ...], troubles: set[str], *, dacs: bool) -> int | None:

@@ -6,7 +6,7 @@ import pytest
 
 from radiosync.sim.card import STAMPS
 from radiosync.sim.run import run_scenario
-from radiosync.sim.scenario import VILLAINS, Scenario
+from radiosync.sim.scenario import HOSTS, VILLAINS, Scenario
 from radiosync.sim.swarm import draw
 
 SEEDS = (1, 2, 11, 108)  # quick ones, of every kind
@@ -49,6 +49,8 @@ def test_the_swarm_draws_every_kind_of_trouble():
     assert any(scenario.host.first_seq for scenario in drawn)
     assert any(scenario.membership_s for scenario in drawn)
     assert all(scenario.calm_from_s for scenario in drawn)
+    assert {group.hears for scenario in drawn if scenario.neighbour for group in scenario.listeners} == set(HOSTS[1:])
+    assert any(scenario.settings.radio_sync.adaptive_quality for scenario in drawn)
 
 
 def test_a_longer_party_has_as_much_trouble_for_longer():
