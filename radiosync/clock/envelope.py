@@ -16,6 +16,8 @@ _ROUNDS_MAX = 6
 _NEWTON_MAX = 32
 _LIKELY = 10.0  # slopes whose likelihood is exp(-10) of the best carry no weight
 _LIKELY_COUNT = 10  # so many likely slopes on the grid make a fair picture of the posterior
+MIXED = 8.0  # times what those near the floor promise, and delays are of two kinds
+MIXED_COUNT_MIN, NEAREST_MIN, NEAREST_SHARE = 24, 4, 8  # of an eighth, and four: by chance once in 600
 _GAP_NS_MAX = 1e-3  # what the rounding of floats may cost
 
 
@@ -144,15 +146,44 @@ def median(values: Floats) -> float:
     return float((middle[half - 1] + middle[half]) / 2.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Usual:
+    """What delays are like that tell about their floor: how many, their mean height above it and their mean time."""
+
+    count: int
+    excess_ns: float
+    mid_s: float
+
+
+def _usual(times_s: Floats, delays_ns: Floats, least_ns: float) -> _Usual:
+    """Return what straightened delays are like; of two kinds, where a network was bad for a while, the less.
+
+    Exponential delays have as many near their floor as the mean excess says.  Where there are many more than the lower
+    half promises, the others are of another kind: they say nothing of the floor, however many they are.
+    """
+    n = delays_ns.size
+    excess_ns = mean_excess_ns(delays_ns, least_ns)
+    if n >= MIXED_COUNT_MIN:
+        heights = delays_ns - delays_ns.min()
+        nearest = max(NEAREST_MIN, n // NEAREST_SHARE)
+        near_ns = max(float(np.partition(heights, nearest)[nearest]) * n / nearest, least_ns)
+        if MIXED * near_ns < excess_ns:
+            alike = heights <= MIXED * near_ns
+            kept_ns = delays_ns[alike]
+            return _Usual(
+                count=kept_ns.size, excess_ns=mean_excess_ns(kept_ns, least_ns), mid_s=float(times_s[alike].mean())
+            )
+    return _Usual(count=n, excess_ns=excess_ns, mid_s=float(times_s.mean()))
+
+
 def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: float, excess_ns_min: float) -> Envelope:
     """Return the posterior mean of the line at time 0, and its standard deviations.
 
     `slope_guess` (ns/s) only straightens the delays enough to tell their mean excess, `excess_ns_min` at least.
     """
-    n = delays.forward_s.size
-    forward_excess = mean_excess_ns(delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
-    backward_excess = mean_excess_ns(delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
-    forward_mid_s, backward_mid_s = float(delays.forward_s.mean()), float(delays.backward_s.mean())
+    there = _usual(delays.forward_s, delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
+    back = _usual(delays.backward_s, delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
+    forward_bias_ns, backward_bias_ns = there.excess_ns / there.count, back.excess_ns / back.count
     forward_s, forward_ns = lowest(delays.forward_s, delays.forward_ns, within.slope_low, within.slope_high)
     backward_s, backward_ns = lowest(delays.backward_s, delays.backward_ns, -within.slope_high, -within.slope_low)
 
@@ -160,16 +191,16 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
         forward = (forward_ns - slopes[:, None] * forward_s).min(axis=1)
         backward = (backward_ns + slopes[:, None] * backward_s).min(axis=1)
         cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2
-        cost -= (n / forward_excess) * (forward + slopes * forward_mid_s)
-        cost -= (n / backward_excess) * (backward - slopes * backward_mid_s)
-        return cost, (forward - forward_excess / n - backward + backward_excess / n) / 2
+        cost -= (forward + slopes * there.mid_s) / forward_bias_ns
+        cost -= (backward - slopes * back.mid_s) / backward_bias_ns
+        return cost, (forward - forward_bias_ns - backward + backward_bias_ns) / 2
 
     return _posterior(
         evaluate,
         within.slope_low,
         within.slope_high,
-        floor_sigma_ns=math.hypot(forward_excess, backward_excess) / (2 * n),
-        excess_ns=(forward_excess + backward_excess) / 2,
+        floor_sigma_ns=math.hypot(forward_bias_ns, backward_bias_ns) / 2,
+        excess_ns=(there.excess_ns + back.excess_ns) / 2,
     )
 
 

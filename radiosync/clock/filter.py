@@ -15,15 +15,17 @@ The estimate.  If the excess delay is exponential with mean b, and n samples fal
 slope δ is exp(n/b_f (F(δ) + δ·mean t) + n/b_g (G(δ) - δ·mean t)), where F(δ) = min(f - δt) and G(δ) = min(g + δt) are
 the floors.  It is log-concave; multiplied with a Gaussian prior of the skew it is summed on a small grid for the
 posterior mean and variance.  A floor seen through n samples is b/n too high, so that θ = ((F - b_f/n) - (G - b_g/n))/2,
-averaged over the slopes (`envelope.fit`).  b is the median excess over ln 2, whatever the tail of the delays.
+averaged over the slopes (`envelope.fit`).  b is the median excess over ln 2, whatever the tail of the delays.  Where
+there are many times more near the floor than that promises, a network was bad for a part of the window, as behind
+somebody's download, and what came then is left out: b and n are those of the others.
 
 The window.  Longer is better against noise, shorter against ageing crystals: 96 s · (b / 50 µs)^¼, within 32 and 256 s,
 and a sample is raised by AGEING_LIKELY/2 times its age squared, so that an old one matters only if it is really lower.
 
 Measured against the fit of two convex hulls with a common, precision-weighted slope (steady rms, µs; skew within
-±30 ppm, 0.3 ppm of thermal swing, 1e-8/√s of wander, stamps taken in user space): wired 3.0 (hulls 4.1), Wi-Fi 18 (19),
-Wi-Fi with a queue of 10 to 50 ms one way half of the time 63 (85); wired with
-kernel stamps, 4 µs of excess, 0.4 (0.7).
+±30 ppm, 0.3 ppm of thermal swing, 1e-8/√s of wander, stamps taken in user space): wired 3.0 (hulls 4.1), Wi-Fi 18
+(19); wired with kernel stamps, 4 µs of excess, 0.4 (0.7).  `tools/bench_clock.py` measures other networks: with 10 to
+50 ms of queue one way for half of the time 8 µs, and 88 where what came then was not left out.
 
 Steps.  A sample *below* its floor can't be: either the clocks have stepped, or a shorter road has opened.  A step moves
 the floors in opposite directions, so when since that sample the other floor has risen by at least half as much, the

@@ -105,6 +105,23 @@ def test_fit_is_unbiased_and_honest():
     assert np.mean([f.excess_ns for f in fits]) == pytest.approx(10_000.0, rel=0.2)
 
 
+@pytest.mark.parametrize("bad", [32, 96])
+def test_where_a_network_was_bad_what_came_since_decides(bad):
+    """The bias of a floor is that of the delays near it: of 100 ms it would be 2 ms here, and as unsure."""
+    prior = envelope.SlopePrior(slope=30_000.0, sigma=20_000.0)
+    random = np.random.default_rng(3)
+    offsets = []
+    for seed in range(20):
+        d = cloud(seed, 32 + bad, 30_000.0, 0.0, 10_000.0)
+        for column in (d.forward_ns, d.backward_ns):
+            column[:bad] += random.exponential(100e6, bad)
+        fitted = envelope.fit(d, envelope.feasible(d), prior, slope_guess=30_000.0, excess_ns_min=300.0)
+        assert fitted.offset_sigma_ns < 3_000.0
+        assert fitted.excess_ns < 200_000.0
+        offsets.append(fitted.offset_ns / fitted.offset_sigma_ns)
+    assert np.std(offsets) < 2.0
+
+
 def test_a_sharp_prior_rules_until_the_delays_know_better():
     few = fit_all(range(20), envelope.SlopePrior(slope=29_000.0, sigma=100.0), count=4, excess_ns=1e5)
     assert np.mean([f.slope for f in few]) == pytest.approx(29_000.0, abs=50)
