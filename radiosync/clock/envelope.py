@@ -148,11 +148,12 @@ def median(values: Floats) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Usual:
-    """What delays are like that tell about their floor: how many, their mean height above it and their mean time."""
+    """What delays are like that tell about their floor: how far above it the next would be, and their mean time."""
 
-    count: int
-    excess_ns: float
+    bias_ns: float
     mid_s: float
+    excess_ns: float
+    """Of all, whether they tell about it or not."""
 
 
 def _usual(times_s: Floats, delays_ns: Floats, least_ns: float) -> _Usual:
@@ -170,10 +171,9 @@ def _usual(times_s: Floats, delays_ns: Floats, least_ns: float) -> _Usual:
         if MIXED * near_ns < excess_ns:
             alike = heights <= MIXED * near_ns
             kept_ns = delays_ns[alike]
-            return _Usual(
-                count=kept_ns.size, excess_ns=mean_excess_ns(kept_ns, least_ns), mid_s=float(times_s[alike].mean())
-            )
-    return _Usual(count=n, excess_ns=excess_ns, mid_s=float(times_s.mean()))
+            bias_ns = mean_excess_ns(kept_ns, least_ns) / kept_ns.size
+            return _Usual(bias_ns=bias_ns, mid_s=float(times_s[alike].mean()), excess_ns=excess_ns)
+    return _Usual(bias_ns=excess_ns / n, mid_s=float(times_s.mean()), excess_ns=excess_ns)
 
 
 def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: float, excess_ns_min: float) -> Envelope:
@@ -183,7 +183,6 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
     """
     there = _usual(delays.forward_s, delays.forward_ns - slope_guess * delays.forward_s, excess_ns_min)
     back = _usual(delays.backward_s, delays.backward_ns + slope_guess * delays.backward_s, excess_ns_min)
-    forward_bias_ns, backward_bias_ns = there.excess_ns / there.count, back.excess_ns / back.count
     forward_s, forward_ns = lowest(delays.forward_s, delays.forward_ns, within.slope_low, within.slope_high)
     backward_s, backward_ns = lowest(delays.backward_s, delays.backward_ns, -within.slope_high, -within.slope_low)
 
@@ -191,15 +190,15 @@ def fit(delays: Delays, within: Feasible, prior: SlopePrior, *, slope_guess: flo
         forward = (forward_ns - slopes[:, None] * forward_s).min(axis=1)
         backward = (backward_ns + slopes[:, None] * backward_s).min(axis=1)
         cost = 0.5 * ((slopes - prior.slope) / prior.sigma) ** 2
-        cost -= (forward + slopes * there.mid_s) / forward_bias_ns
-        cost -= (backward - slopes * back.mid_s) / backward_bias_ns
-        return cost, (forward - forward_bias_ns - backward + backward_bias_ns) / 2
+        cost -= (forward + slopes * there.mid_s) / there.bias_ns
+        cost -= (backward - slopes * back.mid_s) / back.bias_ns
+        return cost, (forward - there.bias_ns - backward + back.bias_ns) / 2
 
     return _posterior(
         evaluate,
         within.slope_low,
         within.slope_high,
-        floor_sigma_ns=math.hypot(forward_bias_ns, backward_bias_ns) / 2,
+        floor_sigma_ns=math.hypot(there.bias_ns, back.bias_ns) / 2,
         excess_ns=(there.excess_ns + back.excess_ns) / 2,
     )
 

@@ -11,7 +11,8 @@ has reached before.  k and a slope are looked for that make the most of it, besi
 a step; a slope and a step can stand in for each other, the longer after it the better.
 
 Real delays are rarer at their floor than exponential ones, and queues last.  So the least of each bucket stand for many
-samples, b is the greater of what the median and what the least eighth say, the floor must be known from more than a
+samples, b is the greater of what the median and what the least eighth say, but not beyond all proportion to that, or
+queues of 0.1 s would hide what moves between the bounds of 6 ms for minutes; the floor must be known from more than a
 burst on either side, and twenty are asked for where chance alone makes seven.  Of 16 runs of 400 s each, over
 exponential, gamma (shape 2) and log-normal delays, Wi-Fi, and Wi-Fi with a queue one way, none was mistaken; where
 queues came and went both ways, for 20 s each, 2 of 32 were.  Where a history began with a step, what that has left in
@@ -20,6 +21,7 @@ four.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +46,9 @@ EVIDENCE_MIN = 20.0
 ALIKE = 3.0
 LEAST_SHARE = 8
 BUCKETS_MAX = 160  # a search costs as much as a fit, and so a quarter of that each time
+MIXED = 32.0  # times the excess near the floor: if there is more, a bad network makes it, and hides no step
+SLOPE_OFF_MAX = 200e3  # ns/s: two crystals are no further from what is believed of them
+_SLOPES, _SLOPE_ROUNDS = 33, 4  # of which the last are 3 ns/s apart
 _SIGMAS = np.array((0.0, 0.7, 1.6, 3.0, 5.0, 8.0))
 _OFFSETS = np.concatenate((_SIGMAS, -_SIGMAS[1:]))[:, None]
 
@@ -111,10 +116,8 @@ def likeliest(delays: envelope.Delays, slope: float, slope_sigma: float, *, agai
         return None
     forward_excess, backward_excess = _excess_ns(forward), _excess_ns(backward)
     tried = slope_sigma * _OFFSETS
-    forward, backward = forward - tried * forward_s, backward + tried * backward_s
-
-    forward_before, forward_since = _floors(forward, first)
-    backward_before, backward_since = _floors(backward, first)
+    forward_before, forward_since = _floors(forward - tried * forward_s, first)
+    backward_before, backward_since = _floors(backward + tried * backward_s, first)
     raised = np.minimum(forward_since - forward_before, backward_before - backward_since)
     lowered = np.minimum(forward_before - forward_since, backward_since - backward_before)
     step_ns = np.maximum(raised, lowered)
@@ -122,12 +125,13 @@ def likeliest(delays: envelope.Delays, slope: float, slope_sigma: float, *, agai
     rise = (n - first) * step_ns / risen_excess
     fall = first * step_ns / (forward_excess + backward_excess - risen_excess)
 
-    unstepped = (n / forward_excess) * (forward.min(axis=1) + tried[:, 0] * forward_s.mean())
-    unstepped += (n / backward_excess) * (backward.min(axis=1) - tried[:, 0] * backward_s.mean())
-    straight = int(unstepped.argmax())
-    if abs(_OFFSETS[straight, 0]) == _SIGMAS[-1]:
-        return None  # the skew is still that of another machine: first things first
-    evidence = rise + fall + (unstepped - unstepped[straight])[:, None]
+    def unstepped(tried: envelope.Floats) -> envelope.Floats:
+        there = (forward - tried[:, None] * forward_s).min(axis=1) + tried * forward_s.mean()
+        back = (backward + tried[:, None] * backward_s).min(axis=1) - tried * backward_s.mean()
+        likelihood: envelope.Floats = (n / forward_excess) * there + (n / backward_excess) * back
+        return likelihood
+
+    evidence = rise + fall + (unstepped(tried[:, 0]) - _most(unstepped))[:, None]
     evidence[(rise < RISE_MIN) | (step_ns < STEP_NS_MIN)] = -math.inf
     best = int(evidence.argmax()) // first.size
     most = float(evidence[best].max())
@@ -137,6 +141,17 @@ def likeliest(delays: envelope.Delays, slope: float, slope_sigma: float, *, agai
     # would spoil more than they all are worth.
     since = int(first[evidence[best] >= most - ALIKE][-1]) + (size > 1)
     return Step(count=size * (n - since), evidence=most)
+
+
+def _most(likelihood: Callable[[envelope.Floats], envelope.Floats]) -> float:
+    """Return the most that a concave logarithm of a likelihood is for any slope."""
+    low, high = -SLOPE_OFF_MAX, SLOPE_OFF_MAX
+    for _ in range(_SLOPE_ROUNDS):
+        slopes = np.linspace(low, high, _SLOPES)
+        found = likelihood(slopes)
+        best = int(found.argmax())
+        low, high = float(slopes[max(best - 1, 0)]), float(slopes[min(best + 1, _SLOPES - 1)])
+    return float(found[best])
 
 
 def _least(times_s: envelope.Floats, delays_ns: envelope.Floats, size: int) -> tuple[envelope.Floats, envelope.Floats]:
@@ -157,7 +172,8 @@ def _floors(delays_ns: envelope.Floats, first: envelope.Indices) -> tuple[envelo
 
 def _excess_ns(delays_ns: envelope.Floats) -> float:
     """Return the mean excess over the floor by all delays, which waits in queues raise."""
-    return max(envelope.mean_excess_ns(delays_ns, EXCESS_NS_MIN), _floor_excess_ns(delays_ns))
+    near_ns = _floor_excess_ns(delays_ns)
+    return max(min(envelope.mean_excess_ns(delays_ns, EXCESS_NS_MIN), MIXED * near_ns), near_ns)
 
 
 def _floor_excess_ns(delays_ns: envelope.Floats) -> float:

@@ -117,7 +117,6 @@ def test_where_a_network_was_bad_what_came_since_decides(bad):
             column[:bad] += random.exponential(100e6, bad)
         fitted = envelope.fit(d, envelope.feasible(d), prior, slope_guess=30_000.0, excess_ns_min=300.0)
         assert fitted.offset_sigma_ns < 3_000.0
-        assert fitted.excess_ns < 200_000.0
         offsets.append(fitted.offset_ns / fitted.offset_sigma_ns)
     assert np.std(offsets) < 2.0
 
