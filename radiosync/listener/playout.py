@@ -90,6 +90,8 @@ class DevicePlayout:
         self.correction = 0.0
         self.underruns = 0
         self.hard_resyncs = 0
+        self.entries = 0
+        """How often it has begun at an exact place: starts, jumps, and returns from silence."""
 
     def start(self, frame: MediaFrame, record: Timeline | None = None) -> None:
         """Play from `frame` on by `record`, or from what is due by the time the device gets to it."""
@@ -98,7 +100,9 @@ class DevicePlayout:
         self._running = False
 
     def set_muted(self, muted: bool) -> None:
-        """Fade out and render silence for everything, on the timeline as before, or fade in again."""
+        """Fade out and render silence for all that comes, on the timeline as before, or fade in where it should be."""
+        if not muted and self._fader.gap_frames > self._fader.ramp_frames:
+            self._running = False  # out of silence, so that an error of meanwhile need not be worked off
         ahead = self._resampler.next_input_frame + self._fader.ramp_frames if self._running else 0
         self._muted_from = MediaFrame(ahead) if muted else None
         self._fader.gap_frames = 0  # what comes is judged anew
@@ -240,6 +244,7 @@ class DevicePlayout:
         self._entered = MediaFrame(int(position))
         self._fader.restart(1.0)
         self._running = self.begun = True
+        self.entries += 1
         self.hard_resyncs += self._thrown_out
         self._thrown_out = False
         return skipped

@@ -444,6 +444,36 @@ def test_a_mute_fades_out_and_in_and_loses_no_step(room):
     assert (it.playout.gaps, it.playout.hard_resyncs) == (1, 0)
 
 
+@pytest.mark.parametrize("jump_ns", [30 * NS_PER_MS, -30 * NS_PER_MS, 2 * NS_PER_MS])
+def test_who_comes_back_from_a_mute_is_at_once_where_it_should_be(room, kit, jump_ns):
+    """The clock has found out better meanwhile; nobody hears that, so that nothing need be worked off."""
+    it = room(seconds=8.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.playout.set_muted(True)
+    it.render(0.5)
+    it.schedule.mapping = kit.mapping_with(kit.OFFSET + jump_ns)
+    it.render(0.2)
+    it.playout.set_muted(False)
+    first = it.rendered
+    out = it.render(0.5)[:, 0]
+    soon = RATE // 20
+    assert np.abs(out[soon:] - tone(it.due(first + soon, len(out) - soon))).max() < 2e-3
+    assert np.abs(np.diff(out)).max() < 1.1 * 0.5 * 2 * np.pi * TONE_HZ / RATE
+    assert it.playout.hard_resyncs == 0
+
+
+def test_a_mute_that_ends_before_it_was_heard_is_not_heard(room):
+    it = room(seconds=8.0, lead_ns=LEAD_NS)
+    it.playout.start(0)
+    it.render(1.0)
+    it.playout.set_muted(True)
+    it.playout.set_muted(False)
+    first = it.rendered
+    out = it.render(0.5)[:, 0]
+    assert np.abs(out - tone(it.due(first, len(out)))).max() < 2e-3
+
+
 def test_who_starts_muted_is_not_heard(room):
     it = room(lead_ns=LEAD_NS)
     it.playout.set_muted(True)

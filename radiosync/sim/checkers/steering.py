@@ -27,7 +27,7 @@ BLOCK_S = 0.02  # rendered at a time, and so looked at
 class _Seen:
     """Where a playout stood at the last look."""
 
-    hard_resyncs: int
+    entries: int
     record: Timeline | None
     frame: int
     correction: float
@@ -82,7 +82,7 @@ class SteeringChecker(Checker):
             return
         self._seen[playout] = now
         # Who enters another place begins there without an error to work off.
-        if before is None or (before.hard_resyncs, before.record) != (now.hard_resyncs, now.record):
+        if before is None or (before.entries, before.record) != (now.entries, now.record):
             return
         if now.frame < before.frame:  # an underrun, which counts once the place is found
             return
@@ -109,4 +109,4 @@ class SteeringChecker(Checker):
         if playout.cursor is None or not playout.begun or (stream is not None and stream.mute.muted):
             return None  # nobody hears it
         sigma = 0.0 if mapping is None else mapping.skew_sigma
-        return _Seen(playout.hard_resyncs, playout.record, playout.cursor, playout.correction, playout.steering, sigma)
+        return _Seen(playout.entries, playout.record, playout.cursor, playout.correction, playout.steering, sigma)
