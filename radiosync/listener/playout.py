@@ -28,7 +28,7 @@ from radiosync.listener.jitter import JitterBuffer
 from radiosync.listener.rate import RateController
 from radiosync.listener.schedule import Schedule
 from radiosync.timeline import Timeline
-from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs, MediaFrame
+from radiosync.units import NS_PER_MS, NS_PER_S, DacFrame, LocalNs, MediaFrame, ns_from_frames
 
 KEEP_S = 1  # of what was played, for the resampler's run-in after a jump
 RENDER_SHARE = 4  # of a short buffer: what lies in the ring must have come before
@@ -80,7 +80,7 @@ class DevicePlayout:
         self._running = False
         self._thrown_out = False
         self._muted_from: MediaFrame | None = None
-        self._rendered_at: LocalNs | None = None
+        self._steered_from = DacFrame(0)
         self.begun = False
         """Whether any music has been rendered."""
         self.cursor: MediaFrame | None = None
@@ -161,7 +161,7 @@ class DevicePlayout:
             if skipped is None:
                 return silence
             silence[skipped:] = self._pull(self._record, frames - skipped, ratio * (1 + self._controller.correction))
-            self._rendered_at = self._dac.local_from_dac(DacFrame(first + frames))
+            self._steered_from = DacFrame(first + frames)
             return silence
         return self._continue(self._record, first, frames, target, ratio)
 
@@ -169,12 +169,13 @@ class DevicePlayout:
         """Render the next block of what is being played, steered towards its target."""
         heard_at = self._dac.local_from_dac(first)
         error_ns = (target - self._resampler.position) / self._schedule.rate * NS_PER_S
-        elapsed_ns = 0 if self._rendered_at is None else max(0, heard_at - self._rendered_at)
+        # By its frames: the card's clock may have found meanwhile that it was without it for a second.
+        elapsed_ns = ns_from_frames(max(0, first - self._steered_from), self._device.rate)
         self.sync_error_ns = error_ns
         sigma_ns = math.hypot(self._schedule.mapping.sigma_ns_at(heard_at), self._dac.sigma_ns_at(first))
         correction = self._controller.update(error_ns, elapsed_ns, sigma_ns)
         block = self._pull(record, frames, ratio * (1 + correction))
-        self._rendered_at = heard_at
+        self._steered_from = first
         if self._controller.resync_due(error_ns, heard_at):
             self._controller.resynced(heard_at)
             self.hard_resyncs += 1

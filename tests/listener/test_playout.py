@@ -234,6 +234,17 @@ def test_a_small_error_is_mended_without_a_jump(room, kit):
     assert np.abs(np.diff(out)).max() < 1.01 * 0.5 * 2 * np.pi * TONE_HZ / RATE, "nobody hears it happen"
 
 
+def test_a_card_that_was_without_its_clock_for_a_second_is_steered_as_gently(room):
+    """Its next block is heard a second later than the last; it is 20 ms of music all the same."""
+    it = room(seconds=12.0, lead_ns=10 * NS_PER_MS)
+    it.playout.start(0)
+    it.render(2.0)
+    it.dac.phase_at += NS_PER_S
+    before = it.playout.steering
+    it.render(0.04)
+    assert abs(it.playout.steering - before) < 200e-6 * 0.06
+
+
 def test_gaps_fade_out_and_in_and_are_counted(room):
     it = room(steady, lost=(10, 11), lead_ns=10 * NS_PER_MS)
     it.playout.start(0)
