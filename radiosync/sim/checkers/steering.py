@@ -27,8 +27,8 @@ BLOCK_S = 0.02  # rendered at a time, and so looked at
 class _Seen:
     """Where a playout stood at the last look."""
 
-    entries: int
-    record: Timeline | None
+    place: tuple[int, int, Timeline | None]
+    """How often it has entered anew, or decided to, and by which record: from there on no error is worked off."""
     frame: int
     correction: float
     steering: float
@@ -81,8 +81,7 @@ class SteeringChecker(Checker):
             self._seen.pop(playout, None)
             return
         self._seen[playout] = now
-        # Who enters another place begins there without an error to work off.
-        if before is None or (before.entries, before.record) != (now.entries, now.record):
+        if before is None or before.place != now.place:
             return
         if now.frame < before.frame:  # an underrun, which counts once the place is found
             return
@@ -109,4 +108,5 @@ class SteeringChecker(Checker):
         if playout.cursor is None or not playout.begun or (stream is not None and stream.mute.muted):
             return None  # nobody hears it
         sigma = 0.0 if mapping is None else mapping.skew_sigma
-        return _Seen(playout.entries, playout.record, playout.cursor, playout.correction, playout.steering, sigma)
+        place = playout.entries, playout.hard_resyncs, playout.record
+        return _Seen(place, playout.cursor, playout.correction, playout.steering, sigma)
