@@ -137,6 +137,12 @@ def mean_excess_ns(delays_ns: Floats, least_ns: float) -> float:
     return max(float(median(delays_ns) - delays_ns.min()) / math.log(2.0), least_ns)
 
 
+def near_excess_ns(delays_ns: Floats) -> float:
+    """Return the mean of the exponential distribution that has as many near its floor as `delays_ns`."""
+    count = max(NEAREST_MIN, delays_ns.size // NEAREST_SHARE)
+    return float(np.partition(delays_ns, count)[count] - delays_ns.min()) * delays_ns.size / count
+
+
 def median(values: Floats) -> float:
     """Return what `np.median` does, in a fraction of its time: of so few values it is nearly all overhead."""
     half = values.size // 2
@@ -165,11 +171,9 @@ def _usual(times_s: Floats, delays_ns: Floats, least_ns: float) -> _Usual:
     n = delays_ns.size
     excess_ns = mean_excess_ns(delays_ns, least_ns)
     if n >= MIXED_COUNT_MIN:
-        heights = delays_ns - delays_ns.min()
-        nearest = max(NEAREST_MIN, n // NEAREST_SHARE)
-        near_ns = max(float(np.partition(heights, nearest)[nearest]) * n / nearest, least_ns)
+        near_ns = max(near_excess_ns(delays_ns), least_ns)
         if MIXED * near_ns < excess_ns:
-            alike = heights <= MIXED * near_ns
+            alike = delays_ns - delays_ns.min() <= MIXED * near_ns
             kept_ns = delays_ns[alike]
             bias_ns = mean_excess_ns(kept_ns, least_ns) / kept_ns.size
             return _Usual(bias_ns=bias_ns, mid_s=float(times_s[alike].mean()), excess_ns=excess_ns)

@@ -25,7 +25,7 @@ and a sample is raised by AGEING_LIKELY/2 times its age squared, so that an old 
 Measured against the fit of two convex hulls with a common, precision-weighted slope (steady rms, µs; skew within
 ±30 ppm, 0.3 ppm of thermal swing, 1e-8/√s of wander, stamps taken in user space): wired 3.0 (hulls 4.1), Wi-Fi 18
 (19); wired with kernel stamps, 4 µs of excess, 0.4 (0.7).  `tools/bench_clock.py` measures other networks: with 10 to
-50 ms of queue one way for half of the time 8 µs, and 88 where what came then was not left out.
+50 ms of queue one way for half of the time 8 µs, and 88 with `envelope.MIXED` infinite, where nothing is left out.
 
 Steps.  A sample *below* its floor can't be: either the clocks have stepped, or a shorter road has opened.  A step moves
 the floors in opposite directions, so when since that sample the other floor has risen by at least half as much, the

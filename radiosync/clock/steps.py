@@ -44,7 +44,6 @@ AGAIN_MIN, AGAIN_S_MIN = 1, 0.0  # where the history began with a step: that may
 RISE_MIN = 4.0  # of the evidence: what the fallen floor alone tells may be a shorter road
 EVIDENCE_MIN = 20.0
 ALIKE = 3.0
-LEAST_SHARE = 8
 BUCKETS_MAX = 160  # a search costs as much as a fit, and so a quarter of that each time
 MIXED = 32.0  # times the excess near the floor: if there is more, a bad network makes it, and hides no step
 SLOPE_OFF_MAX = 200e3  # ns/s: two crystals are no further from what is believed of them
@@ -181,8 +180,5 @@ def _floor_excess_ns(delays_ns: envelope.Floats) -> float:
 
     In one of the halves there is no step.
     """
-    half, excesses_ns = delays_ns.size // 2, []
-    for part in (delays_ns[:half], delays_ns[half:]):
-        count = max(WITNESSES, part.size // LEAST_SHARE)
-        excesses_ns.append(float(np.partition(part, count)[count] - part.min()) * part.size / count)
-    return max(min(excesses_ns), EXCESS_NS_MIN)
+    half = delays_ns.size // 2
+    return max(min(map(envelope.near_excess_ns, (delays_ns[:half], delays_ns[half:]))), EXCESS_NS_MIN)

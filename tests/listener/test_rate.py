@@ -37,6 +37,13 @@ def loop(error_ns, drift, seconds, *, delay_s=0.3, noise_ns=0.0, sigma_ns=inf, c
     return log
 
 
+def settled_controller():
+    """Return a controller that has played for so long that its clocks are no longer young."""
+    controller = RateController(RESYNC_NS)
+    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    return controller
+
+
 def settled_s(log, limit_us):
     """Return from when on the error stays within the limit."""
     return max((s for s, error, _ in log if abs(error) > limit_us * NS_PER_US), default=0.0)
@@ -76,8 +83,7 @@ def test_a_drift_that_nobody_foretold_is_learnt(sign, delay_s):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_once_settled_a_better_estimate_is_followed_too_slowly_to_be_heard(sign):
-    controller = RateController(RESYNC_NS)
-    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    controller = settled_controller()
     log = loop(sign * 0.9e6, 0.0, 120, controller=controller)
     assert max(abs(u) for _, _, u in log) < 1.4 * CALM_MAX  # the integral learns a little meanwhile
     assert settled_s(log, 100) < 100
@@ -85,8 +91,7 @@ def test_once_settled_a_better_estimate_is_followed_too_slowly_to_be_heard(sign)
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_has_become_audible_is_caught_up_with_all_the_same(sign):
-    controller = RateController(RESYNC_NS)
-    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    controller = settled_controller()
     log = loop(sign * 2e6, 0.0, 60, controller=controller)
     assert max(abs(u) for _, _, u in log) > CORRECTION_MAX / 2
     assert settled_s(log, 100) < 22
@@ -95,8 +100,7 @@ def test_what_has_become_audible_is_caught_up_with_all_the_same(sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_the_clocks_are_sure_of_is_mended_in_seconds(sign):
     """A bad network leaves 0.7 ms; once it is good again, the clock knows so to a few µs."""
-    controller = RateController(RESYNC_NS)
-    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    controller = settled_controller()
     log = loop(sign * 0.7e6, 0.0, 60, sigma_ns=5e3, controller=controller)
     assert settled_s(log, 200) < 10
     assert settled_s(log, 60) < 16
@@ -104,8 +108,7 @@ def test_what_the_clocks_are_sure_of_is_mended_in_seconds(sign):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_they_are_not_sure_of_waits_for_better_knowledge(sign):
-    controller = RateController(RESYNC_NS)
-    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    controller = settled_controller()
     log = loop(sign * 0.7e6, 0.0, 60, sigma_ns=200e3, controller=controller)
     assert max(abs(u) for _, _, u in log) < 1.4 * CALM_MAX
 
@@ -113,8 +116,7 @@ def test_what_they_are_not_sure_of_waits_for_better_knowledge(sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_is_caught_up_with_is_not_taken_for_a_rate(sign):
     """Or the loop carries past its goal, and takes a minute to unlearn it."""
-    controller = RateController(RESYNC_NS)
-    loop(0.0, 0.0, SETTLED_NS / NS_PER_S, controller=controller)
+    controller = settled_controller()
     log = loop(sign * 2.3e6, 0.0, 120, sigma_ns=5e3, controller=controller)
     assert max(-sign * error for _, error, _ in log) < 50 * NS_PER_US
     assert settled_s(log, 40) < 25

@@ -16,8 +16,8 @@ from radiosync.sim.world import World
 from radiosync.timeline import Timeline
 
 STEP_MAX = 200e-6  # of the ratio from one look to the next: a third of a cent; nobody hears three
+STEP_MAX_LOST = 400e-6  # of whose card has lost time, and lies or was not known yet: two thirds of a cent
 STEP_MAX_SETTLED = 40e-6  # of who has played for a while ...
-STEP_MAX_LOST = 400e-6  # ... or whose card has lost time before it was known, or lies: two thirds of a cent
 STEP_SIGMAS = 3.0  # ... or so many of what it says the skew may be wrong by, where the network tells it little
 STEP_MAX_SLEWED = 1100e-6  # where two clocks are slewed by 500 ppm, which is followed as soon as it is known: two cents
 BLOCK_S = 0.02  # rendered at a time, and so looked at
@@ -91,9 +91,9 @@ class SteeringChecker(Checker):
         if steered > RELEASE_MAX_PER_S * (1 + DEVIATION_MAX) * (elapsed_s + BLOCK_S):
             self.complain(f"{name}: steered by {steered * 1e6:.0f} ppm in {elapsed_s:.2f} s of music")
         told = STEP_SIGMAS * max(before.skew_sigma, now.skew_sigma)
-        # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
         lost = node.dac is not None and node.dac.delays > 0
         most = max(STEP_MAX_LOST if lost else STEP_MAX, told)
+        # The clock of a card that lies is known by the earliest of its callbacks, of which a better one may come.
         if self.world.now - node.started_at > SETTLED_NS and node.dac is not None and node.dac.believed:
             most = max(STEP_MAX_SETTLED, told)
         if self.unsettled_ever(*self._clocks_of(name)):
