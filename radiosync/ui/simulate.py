@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from radiosync.errors import ConfigError
 from radiosync.sim.describe import toml_lines
@@ -123,7 +126,7 @@ def run_sim(
         say(outcome.row)
         if outcome.violations:
             _tell_failure(outcome, say)
-    failed = [outcome.task.seed for outcome in outcomes if outcome.violations]
+    failed = sorted(outcome.task.seed for outcome in outcomes if outcome.violations)
     if len(tasks) > 1:
         virtual_h = sum(outcome.virtual_s for outcome in outcomes) / 3600
         named = f", {len(failed)} FAILED: {', '.join(map(str, failed))}" if failed else ", none failed"
@@ -153,8 +156,29 @@ def _outcomes(tasks: list[Task], jobs: int, trace: Path | None, say: Say) -> Ite
         return
     if not 1 <= jobs <= (most := 4 * (os.cpu_count() or 1)):
         raise ConfigError(f"--jobs {jobs}: must be 1 to {most}")
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(run_task, tasks)
+    with _workers(jobs) as pool:
+        for done in as_completed([pool.submit(run_task, task) for task in tasks]):
+            yield done.result()
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Hold processes that end with us, at SIGTERM and Ctrl-C too: a long party would keep them for minutes."""
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    usual = signal.getsignal(signal.SIGTERM)
+    pool = ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGTERM, signal.SIG_DFL))
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield pool
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+        workers = active_children()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
 
 
 def run_task(task: Task, write: Write | None = None, progress: Progress | None = None) -> Outcome:

@@ -1,8 +1,12 @@
 """`radiosync sim`: what is told of a run is enough to have it again."""
 
 import json
+import os
 import shlex
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -86,6 +90,50 @@ def test_of_several_seeds_each_is_told_and_the_failed_are_named(impossible, caps
     lines = told(capsys)
     assert sum("again: " in line for line in lines) == 2
     assert lines[-1].endswith("2 FAILED: 3, 4")
+
+
+def test_outcomes_are_told_as_they_come(short, capsys, monkeypatch):
+    monkeypatch.setattr("radiosync.ui.simulate.run_task", run_the_third_at_once)
+    assert sim("--scenario", short, "--seeds", "3..5", "--minutes", 0.02, "--jobs", 3) == 0
+    _, first, *_, summary = told(capsys)
+    assert first.split()[0] == "5"
+    assert summary.startswith("3 runs")
+
+
+def run_the_third_at_once(task):
+    if task.seed != 5:
+        time.sleep(1)
+    return run_task(task)
+
+
+def in_group(group):
+    """Return the processes of a process group that have not ended."""
+    rows = subprocess.run(["ps", "-eo", "pgid=,pid=,stat="], capture_output=True, text=True, check=True).stdout
+    return {int(pid) for pgid, pid, stat in map(str.split, rows.splitlines()) if int(pgid) == group and stat[0] != "Z"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_who_is_ended_leaves_no_party_running(number):
+    words = ["-m", "radiosync", "sim", "--swarm", "--minutes", "600", "--seeds", "1..4", "--jobs", "2"]
+    with subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, start_new_session=True) as sims:
+        try:
+            assert within(60, lambda: len(in_group(sims.pid)) == 3)
+            sims.send_signal(number)
+            assert sims.wait(30) != 0
+            assert within(10, lambda: not in_group(sims.pid))
+        finally:
+            for pid in in_group(sims.pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def within(seconds, true):
+    """Say whether it becomes true in that time."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def test_what_a_seed_draws_can_be_kept_as_a_file(tmp_path):
