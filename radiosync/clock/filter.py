@@ -236,18 +236,44 @@ class ClockFilter:
     def _search(self, mapping: ClockMapping, seen: Columns, delays: envelope.Delays) -> None:
         """Begin anew if `seen`, whose delays these are, are much likelier with a step among them than without."""
         slope, sigma = _slope_of(mapping)
-        step = steps.likeliest(delays, slope, sigma, again=self.counters.steps > 0)
+        again = self.counters.steps > 0
+        step = steps.likeliest(delays, slope, sigma, again=again)
         if step is None or step.evidence < steps.EVIDENCE_MIN:
-            return
+            later = self._newer_half(delays, slope)
+            if later is None or abs(later[0] - slope) < CONTRADICTED_SIGMAS * math.hypot(sigma, later[1]):
+                return
+            slope, sigma = later
+            step = steps.likeliest(delays, slope, sigma, again=again)
+            if step is None or step.evidence < steps.EVIDENCE_MIN:
+                return
         if envelope.feasible(delays.newest(step.count).aged(AGEING_PER_S * NS_PER_S)) is None:
             return  # there is more to it than a step
-        before = delays.oldest(delays.forward_s.size - step.count)
-        possible = envelope.feasible(before.aged(AGEING_PER_S * NS_PER_S))
-        if possible is not None:  # the skew of all together is wrong: it had to explain the step
-            before = before.aged(AGEING_LIKELY * NS_PER_S)
-            fitted = envelope.fit(before, possible, self._prior, slope_guess=slope, excess_ns_min=steps.EXCESS_NS_MIN)
-            slope, sigma = fitted.slope, SIGMA_INFLATION * fitted.slope_sigma
-        self._begin_anew(seen[:, -step.count : -1], slope, sigma)
+        before = self._slope(delays.oldest(delays.forward_s.size - step.count), slope)
+        # Where there is one, the skew of all together is wrong: it had to explain the step.
+        self._begin_anew(seen[:, -step.count : -1], *(before or (slope, sigma)))
+
+    def _newer_half(self, delays: envelope.Delays, slope: float) -> tuple[float, float] | None:
+        """Return the slope of the newer half and its sigma: what came before a step may have tilted the line.
+
+        By a tilted line all delays look scattered, and then no step is worth a better one.
+        """
+        half = delays.newest(delays.forward_s.size // 2)
+        tilted = self._slope(half, slope) if half.forward_s.size >= TRUNCATED_COUNT_MIN else None
+        return tilted and self._slope(half, tilted[0])
+
+    def _slope(self, delays: envelope.Delays, slope_guess: float) -> tuple[float, float] | None:
+        """Return the slope of the line through `delays` and its sigma, in ns per second; None where there is none."""
+        possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
+        if possible is None:
+            return None
+        fitted = envelope.fit(
+            delays.aged(AGEING_LIKELY * NS_PER_S),
+            possible,
+            self._prior,
+            slope_guess=slope_guess,
+            excess_ns_min=steps.EXCESS_NS_MIN,
+        )
+        return fitted.slope, SIGMA_INFLATION * fitted.slope_sigma
 
     def _try(self, exchange: Exchange, *, suspect: bool) -> bool:
         """Try `exchange` on the history that began with the first suspect; return whether that replaced the old one."""

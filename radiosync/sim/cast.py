@@ -56,8 +56,7 @@ class Cast:
         told = {"listener.host": self.host_machines[group.hears].ip} if group.hears else {}
         config = self.scenario.settings_with(told)
         members = self.groups.setdefault(group.name, [])
-        for number in range(1, group.count + 1):
-            name = group.name if number == 1 else f"{group.name}{number}"
+        for name in group.names:
             draw = self.world.rng(name, "spread")
             clock = ClockSettings(
                 offset_ns=group.clock.offset_ns + ns_from_s(draw.uniform(0.0, group.offset_s_spread)),

@@ -45,14 +45,6 @@ class Shift:
         overlap_ns = min(self.end, until) - max(self.begin, since)
         return abs(self.size_ns) * max(overlap_ns, 0) / (self.end - self.begin)
 
-    def rate_within(self, since: int, until: int) -> float:
-        """Return how much faster or slower, without the sign, a line through these times may take the clock to be."""
-        if self.begin == self.end:
-            return self.within(since, until) / max(1, until - since)
-        if self.end <= since or self.begin >= until:
-            return 0.0
-        return abs(self.size_ns) / (self.end - self.begin)
-
 
 class SimClock:
     """One node's clock."""

@@ -130,6 +130,11 @@ class Listeners:
         if self.hears not in HOSTS:
             raise ConfigError(f'unknown host "{self.hears}"; there are {", ".join(HOSTS[1:])}')
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their machines' names."""
+        return tuple(f"{self.name}{number if number > 1 else ''}" for number in range(1, self.count + 1))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -246,6 +251,10 @@ class Scenario:
     def settings_with(self, keys: Mapping[str, object]) -> Config:
         """Return the configuration with other values of some keys; raises ConfigError."""
         return Config.load(None, {**self.config, **keys})
+
+    def group_of(self, name: str) -> Listeners | None:
+        """Return the group that the listener on a machine of this name is of; None where there is none."""
+        return next((group for group in self.listeners if name in group.names), None)
 
     def stream_of(self, host: Host) -> Stream:
         """Return what `host` plays."""

@@ -231,6 +231,34 @@ def test_what_bent_the_line_is_left_behind_once_enough_has_come_since(make_world
     assert clock.counters.truncated > 0
 
 
+@pytest.mark.parametrize("seed", [34, 47, 80, 83])
+def test_what_a_slew_has_left_does_not_tilt_the_line_for_as_long_as_it_lasts(seed):
+    """A host was slewed, and answers queued for a minute: by a tilted line all delays look scattered, and no step."""
+    random, clock = np.random.default_rng(seed), ClockFilter()
+    t, errors_us = 0.0, []
+    while t < 110.0:
+        there, back = 0.6e-3 + random.exponential(20e-6, 2)
+        if t < 60.0 and random.random() < 0.67:
+            back += random.exponential(0.15)
+        at_host = t + there
+
+        def host_ns(at):
+            return round((at + (5.0 if at >= 8.0 else 0.0) + 1e-4 * at - 500e-6 * min(at, 11.0)) * NS)
+
+        clock.add(
+            Exchange(
+                sent_at=round(t * NS),
+                host_received_at=host_ns(at_host),
+                host_sent_at=host_ns(at_host + 20e-6),
+                received_at=round((at_host + 20e-6 + back) * NS),
+            )
+        )
+        if t > 80.0:
+            errors_us.append((clock.mapping().host_from_local(round(t * NS)) - host_ns(t)) / 1e3)
+        t += random.uniform(0.8, 1.2) if t > 11.0 else 0.3
+    assert np.abs(errors_us).max() < 100.0
+
+
 def test_the_crystals_are_no_better_known_after_a_step_than_before(make_world):
     """After a fifth of a second nothing is known of the skew, and a step is no reason to believe that it is 0."""
     world = make_world("wired", 1, skew_ppm=90.0, step_at_s=0.2, step_s=5e-3)

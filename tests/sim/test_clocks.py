@@ -65,22 +65,6 @@ def test_a_clock_that_jumps_ahead_is_slewed_and_stands_still_keeps_its_inverse()
     assert clock.true(clock.reading(10 * NS) - NS) == 10 * NS, "what it jumped over is never shown"
 
 
-def test_a_slew_has_a_rate_while_it_lasts():
-    slew = Shift(begin=10, end=30, size_ns=-10.0)
-    assert [slew.rate_within(*span) for span in ((0, 10), (0, 11), (29, 40), (30, 40), (15, 20))] == [
-        0,
-        0.5,
-        0.5,
-        0,
-        0.5,
-    ]
-
-
-def test_a_line_through_both_sides_of_a_step_is_steep():
-    step = Shift(begin=10, end=10, size_ns=-5.0)
-    assert [step.rate_within(*span) for span in ((0, 20), (8, 12), (11, 20), (0, 9))] == [0.25, 1.25, 0, 0]
-
-
 def test_of_a_shift_counts_what_lies_between_two_times():
     step = Shift(begin=5 * NS, end=5 * NS, size_ns=1e6)
     assert [step.within(since * NS, 10 * NS) for since in (4, 5, 6)] == [1e6, 1e6, 0.0]

@@ -6,8 +6,9 @@ asymmetry of the network is not in sigma, so that it is left out here, as the li
 
 Both take the clocks for straight.  After one was set by some amount, or slewed or suspended, the error may exceed the
 bound by as much, while the listener's line still rests on an exchange of before that (`ClockFilter.since`, within its
-window), and a line that was learnt while a clock was slewed, or from both sides of a step, goes on like that: how soon
-a step smaller than the scatter can be known is chance.  Meanwhile sigma is not asked for.
+window), and a line that was learnt while a clock was slewed, or from both sides of a step, goes on like that until
+exchanges contradict it.  Where all that queue lie on one side, ten seconds of one a second are few enough for that:
+how soon a step smaller than the scatter can be known is chance.  Meanwhile sigma is not asked for.
 """
 
 import math
@@ -17,8 +18,9 @@ from radiosync.clock.mapping import ClockMapping
 from radiosync.sim.checkers.base import Checker
 from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.scenario import Scenario
+from radiosync.sim.scheduler import TrueNs
 from radiosync.sim.world import World
-from radiosync.units import LocalNs, ns_from_s
+from radiosync.units import NS_PER_MS, NS_PER_S, LocalNs, ns_from_s
 
 ROUNDING_NS = 200.0  # clocks that wander do so within a second too, which no bound of an ageing crystal foresees
 SKEW_MAX = 200e-6  # of what true time is on a host's clock, in which errors are
@@ -27,6 +29,7 @@ WITHIN_SHARE = 0.95  # of infinitely many: the delays of real networks are no Ga
 LUCK_SHARE = 1.5  # of one minute of one listener; of more it goes with the square root
 WITHIN_SHARE_MIN = 0.5
 LOOKS_PER_MINUTE = 600
+GOES_ON_NS_MAX = 10 * NS_PER_S
 
 
 class ClockChecker(Checker):
@@ -76,10 +79,16 @@ class ClockChecker(Checker):
         oldest_at = LocalNs(mapping.local_at - ns_from_s(WINDOW_S_MAX) - RTT_NS_MAX)
         began = node.machine.clock.true(oldest_at if since is None else max(since, oldest_at))
         newest_at, now = node.machine.clock.true(mapping.local_at), self.world.now
-        # Since its newest exchange the line has gone on as fast as it was slewed before, or as a step made it steep.
-        return (1.0 + SKEW_MAX) * math.fsum(
-            shift.within(began, now) + shift.rate_within(began, newest_at) * max(0, now - newest_at) for shift in both
-        )
+        learnt = [shift.end for shift in both if shift.begin <= newest_at and shift.end >= began]
+        goes_on_ns = min(max(0, now - min(learnt, default=now)), GOES_ON_NS_MAX)
+        shifted_ns = math.fsum(shift.within(began, now) for shift in both)
+        return (1.0 + SKEW_MAX) * (shifted_ns + goes_on_ns * abs(mapping.skew - self._skew(node, host)))
+
+    def _skew(self, node: ListenerNode, host: HostNode) -> float:
+        """Return the truth of the skew, over the last moment."""
+        before, now = TrueNs(self.world.now - NS_PER_MS), self.world.now
+        local, of_host = node.machine.clock, host.machine.clock
+        return (of_host.host(now) - of_host.host(before)) / max(1, local.local(now) - local.local(before)) - 1.0
 
     def _asymmetry_ns(self, node: ListenerNode, host: HostNode) -> float:
         network = self.world.network

@@ -32,8 +32,8 @@ class LivenessChecker(Checker):
                 continue
             state = node.session.state(node.machine.clock.local(self.world.now))
             stream = node.session.stream
-            if state is ListenerState.WAITING and (node.has_ended or all(host.ended for host in self.world.hosts)):
-                continue  # it has heard the end, or came after it
+            if state is ListenerState.WAITING and (node.has_ended or self._all_has_ended(name)):
+                continue  # it has heard the end, or came too late for it
             if state not in WELL or stream is None or stream.playout is None:
                 self._unwell.add(name)
                 self.complain(f"{name}: is {state.name}, {self._since_s():.1f} s after the last fault")
@@ -60,6 +60,12 @@ class LivenessChecker(Checker):
                 self.complain(
                     f"{name}: {stream.playout.underruns - underruns} underruns although the faults had stopped"
                 )
+
+    def _all_has_ended(self, name: str) -> bool:
+        """Say whether no host plays any more that this listener would hear."""
+        group = self.scenario.group_of(name)
+        told = "" if group is None else group.hears
+        return all(host.ended for host in self.world.hosts if told in ("", host.machine.name))
 
     def _since_s(self) -> float:
         return self.world.now / NS_PER_S - (self.scenario.calm_from_s or 0.0)

@@ -10,7 +10,7 @@ from radiosync.listener.playout import DevicePlayout
 from radiosync.sim.devices import ExactSink
 from radiosync.sim.measure import Heard, apart_ns, heard, percentile
 from radiosync.sim.nodes import HostNode, ListenerNode
-from radiosync.sim.scenario import Listeners, Scenario
+from radiosync.sim.scenario import Scenario
 from radiosync.sim.world import World
 from radiosync.units import NS_PER_S, ns_from_s
 
@@ -29,17 +29,13 @@ def _sinks(world: World) -> Iterator[tuple[ListenerNode, HostNode, ExactSink]]:
 
 def _lossy(scenario: Scenario) -> set[str]:
     """Return the names of the listeners that may be given a lower quality."""
-    return {name for group in scenario.listeners if group.lossy for name in _names(group)}
-
-
-def _names(group: Listeners) -> set[str]:
-    return {f"{group.name}{number if number > 1 else ''}" for number in range(1, group.count + 1)}
+    return {name for group in scenario.listeners if group.lossy for name in group.names}
 
 
 def _own_host(world: World, scenario: Scenario, listener: ListenerNode) -> HostNode:
     """Return the host that a listener should hear: the one it was told, or where there are two, the one it found."""
-    name = listener.machine.name
-    told = next((g.hears for g in scenario.listeners if g.hears and name in _names(g)), "")
+    group = scenario.group_of(listener.machine.name)
+    told = "" if group is None else group.hears
     found = world.host_of(listener.streams[-1].session) if listener.streams else None
     if scenario.neighbour is None or told or found is None:
         return world.newest(told or "host")
