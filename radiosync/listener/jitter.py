@@ -128,6 +128,8 @@ class JitterBuffer:
         `announced` is the number and first frame of some chunk, `chunk_frames` the usual length.  What lies before a
         known chunk is reckoned back from that, since a hole or a jump lies before it rather than behind it.
         """
+        if seq == announced[0]:
+            return MediaFrame(announced[1] + chunk_frames)
         index = bisect_left(self._order, seq, key=itemgetter(1))
         begin_seq, begin, usual = 0, MediaFrame(0), chunk_frames
         if index > 0:

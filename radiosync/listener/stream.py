@@ -142,6 +142,7 @@ class Stream:
         if self._left_out and any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
             self.requests.forget(seq)  # asked for where its place was reckoned
             return  # on its way when the order to jump overtook it
+        reckoned = self._reckoned_end(seq) if self.requests and self.buffer.header(seq) is None else end
         added = self.buffer.add(seq, audio)
         self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))
         self.counters.note(seq, added, repair=audio.repair, backfill=seq < self._first_live_seq)
@@ -149,6 +150,8 @@ class Stream:
             self.requests.forget(seq)
         elif self.requests.wants(seq):  # its place was reckoned, maybe, and is known now
             self._want(seq, now)
+        if end != reckoned:  # nor are those beside it where they were
+            self.requests.reschedule(lambda seq: self._deadline_at(seq, now), now)
         if audio.repair:
             self.requests.heard(seq, now)
         elif audio.chunk.tier == self.quality.tier:
@@ -355,7 +358,7 @@ class Stream:
         if header is not None:
             frame = MediaFrame(header.first_frame + header.frames)
         else:
-            frame = self.buffer.reckoned_end(seq, self.chunk_frames, self._play)
+            frame = self._reckoned_end(seq)
         log, rate = self.schedule.log, self.format.rate
         if self.preparing and self.sync is not None and frame > self.sync.target_frame:
             # A start is being prepared: what it begins with is needed at once.
@@ -376,6 +379,9 @@ class Stream:
             # While nothing plays, nothing is late; the order stays that of the frames.
             return LocalNs(now + UNHURRIED_NS + ns_from_frames(frame - log.newest.media_frame, rate))
         return cut_at
+
+    def _reckoned_end(self, seq: int) -> MediaFrame:
+        return self.buffer.reckoned_end(seq, self.chunk_frames, self._play)
 
     def _try_start(self, now: LocalNs) -> bool:
         """Start as soon as the clock is good and enough lies ready."""

@@ -391,7 +391,16 @@ def test_the_first_symbol_says_when_a_chunk_is_due_that_had_been_reckoned(follow
     stream = follow(next_seq=60)
     stream.receive_audio(audio(kit, announce, 55, 57 * CHUNK)[0], kit.START)  # a hole of two chunks lay before it
     due = announce.timeline.play_at(58 * CHUNK, kit.MONO.rate) - kit.OFFSET
-    assert stream.requests._wants[55].deadline_at == due == stream.requests._wants[54].deadline_at + 3 * NS_PER_S // 10
+    assert stream.requests._wants[55].deadline_at == due
+
+
+def test_nor_are_those_beside_it_due_when_they_had_been_reckoned(follow, kit, announce):
+    stream = follow(play_seq=50, next_seq=60)
+    stream.receive_audio(audio(kit, announce, 59, 63 * CHUNK)[0], kit.START)  # a hole of four chunks lay somewhere
+    due = [announce.timeline.play_at(frame * CHUNK, kit.MONO.rate) - kit.OFFSET for frame in range(100)]
+    assert [stream.requests._wants[seq].deadline_at for seq in (50, 53, 55)] == [due[51], due[58], due[60]]
+    stream.receive_audio(audio(kit, announce, 54)[0], kit.START)  # behind this one
+    assert [stream.requests._wants[seq].deadline_at for seq in (50, 53, 55)] == [due[51], due[54], due[60]]
 
 
 def test_of_many_jumps_the_last_few_are_remembered(follow, kit, announce):
