@@ -19,6 +19,7 @@ from radiosync.sim.checkers.queues import QueueChecker
 from radiosync.sim.checkers.repairs import RepairChecker
 from radiosync.sim.checkers.requests import RequestChecker
 from radiosync.sim.checkers.steering import SteeringChecker
+from radiosync.sim.clocks import Shift
 from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build
 from radiosync.sim.scenario import Fault, Host, Listeners, Order, Stream
@@ -255,6 +256,19 @@ def test_a_nack_for_what_is_due_already_is_seen(party):
     party.world.network.send(nack(party, 0), party.node.control_address, control)
     (complaint,) = party.complaints(RequestChecker)
     assert "asks for chunk 0" in complaint
+
+
+@pytest.mark.parametrize(("slept_s", "seen"), [(0.1, True), (2.0, False)])
+def test_who_has_slept_and_had_no_answer_since_does_not_know_what_is_due_already(party, slept_s, seen):
+    """Whenever that was: its clock is behind by what it slept."""
+    now, name = party.world.now, party.node.machine.name
+    party.world.shifts[name] = [Shift(begin=now - 10, end=now, size_ns=-slept_s * NS_PER_S)]
+    mapping = party.node.streams[0].schedule.mapping
+    before = party.node.machine.clock.local(now - 20)
+    back_ns = before - mapping.local_at
+    party.node.streams[0].schedule.mapping = replace(mapping, local_at=before, host_at=mapping.host_at + back_ns)
+    party.world.network.send(nack(party, 0), party.node.control_address, party.node.streams[0].control_address)
+    assert bool(party.complaints(RequestChecker)) == seen
 
 
 @pytest.fixture

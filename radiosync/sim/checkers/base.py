@@ -1,5 +1,6 @@
 """What all checkers have in common."""
 
+import math
 from collections.abc import Iterator
 
 from radiosync.sim.nodes import HostNode, ListenerNode
@@ -71,3 +72,8 @@ class Checker:
     def unsettled_ever(self, *names: str) -> bool:
         """Say whether one of these machines' clocks has ever been set, or stood still."""
         return any(name in self.world.disturbed for name in names)
+
+    def shifted_ns(self, node: ListenerNode, host: HostNode, since: int, until: int) -> float:
+        """Return by how much the clocks of both were set, or went otherwise than by themselves, between true times."""
+        names = (node.machine.name, host.machine.name)
+        return math.fsum(shift.within(since, until) for name in names for shift in self.world.shifts.get(name, ()))

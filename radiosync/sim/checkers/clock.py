@@ -81,7 +81,7 @@ class ClockChecker(Checker):
         newest_at, now = node.machine.clock.true(mapping.local_at), self.world.now
         learnt = [shift.end for shift in both if shift.begin <= newest_at and shift.end >= began]
         goes_on_ns = min(max(0, now - min(learnt, default=now)), GOES_ON_NS_MAX)
-        shifted_ns = math.fsum(shift.within(began, now) for shift in both)
+        shifted_ns = self.shifted_ns(node, host, began, now)
         return (1.0 + SKEW_MAX) * (shifted_ns + goes_on_ns * abs(mapping.skew - self._skew(node, host)))
 
     def _skew(self, node: ListenerNode, host: HostNode) -> float:

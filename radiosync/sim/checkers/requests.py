@@ -8,7 +8,7 @@ from collections import deque
 
 from radiosync.repair.request import TICK_NS
 from radiosync.sim.checkers.base import Checker
-from radiosync.sim.nodes import ListenerNode
+from radiosync.sim.nodes import HostNode, ListenerNode
 from radiosync.sim.reading import kind_of, read
 from radiosync.sim.scenario import Scenario
 from radiosync.sim.told import UNHURRIED
@@ -47,7 +47,7 @@ class RequestChecker(Checker):
         host = self.world.host_of(nack.session) if isinstance(nack, Nack) else None
         if host is None or not isinstance(nack, Nack) or self.unsettled(name, host.machine.name):
             return
-        sender, unsure_ns = host.session.sender, LATE_NS_MAX + self._unsure_ns(name)
+        sender, unsure_ns = host.session.sender, LATE_NS_MAX + self._unsure_ns(name, host)
         told, now = self._node(name).told(nack.session), self.world.now
         for entry in nack.entries:
             first = extend_seq(entry.seq, sender.next_seq_sent)
@@ -65,8 +65,12 @@ class RequestChecker(Checker):
     def _node(self, name: str) -> ListenerNode:
         return next(node for node in reversed(self.world.listeners) if node.machine.name == name)
 
-    def _unsure_ns(self, name: str) -> float:
+    def _unsure_ns(self, name: str, host: HostNode) -> float:
         """Return what a listener may be wrong about the time by: much, before it has asked for it."""
-        node = self._node(name)
-        stream = node.session.stream
-        return 0.0 if stream is None else stream.schedule.mapping.bound_ns_at(node.machine.clock.local(self.world.now))
+        node, now = self._node(name), self.world.now
+        stream, clock = node.session.stream, node.machine.clock
+        if stream is None:
+            return 0.0
+        mapping = stream.schedule.mapping
+        # It may have slept, and nobody has answered since.
+        return mapping.bound_ns_at(clock.local(now)) + self.shifted_ns(node, host, clock.true(mapping.local_at), now)
