@@ -271,6 +271,12 @@ def test_who_has_slept_and_had_no_answer_since_does_not_know_what_is_due_already
     assert bool(party.complaints(RequestChecker)) == seen
 
 
+def test_who_knows_the_time_from_an_announcement_alone_may_be_late(party):
+    party.node.streams[0].clock.reset()
+    party.world.network.send(nack(party, 0), party.node.control_address, party.node.streams[0].control_address)
+    assert not party.complaints(RequestChecker)
+
+
 @pytest.fixture
 def cut_off(make_scenario):
     """A listener that hears nothing from 1.6 to 2.36 s, and a jump that is ordered at 1.8 s, decided at 2.3."""

@@ -4,6 +4,7 @@ When something is due is judged by what the listener has been told of the timeli
 what that leaves out, rightly.
 """
 
+import math
 from collections import deque
 
 from radiosync.repair.request import TICK_NS
@@ -66,11 +67,13 @@ class RequestChecker(Checker):
         return next(node for node in reversed(self.world.listeners) if node.machine.name == name)
 
     def _unsure_ns(self, name: str, host: HostNode) -> float:
-        """Return what a listener may be wrong about the time by: much, before it has asked for it."""
+        """Return what a listener may be wrong about the time by."""
         node, now = self._node(name), self.world.now
         stream, clock = node.session.stream, node.machine.clock
         if stream is None:
             return 0.0
+        if stream.clock.mapping() is None:
+            return math.inf  # it goes by an announcement, which may have stood in a queue for seconds
         mapping = stream.schedule.mapping
         # It may have slept, and nobody has answered since.
         return mapping.bound_ns_at(clock.local(now)) + self.shifted_ns(node, host, clock.true(mapping.local_at), now)
