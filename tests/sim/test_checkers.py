@@ -22,7 +22,7 @@ from radiosync.sim.checkers.steering import SteeringChecker
 from radiosync.sim.clocks import Shift
 from radiosync.sim.link import LinkSettings
 from radiosync.sim.run import build
-from radiosync.sim.scenario import Fault, Host, Listeners, Order, Stream
+from radiosync.sim.scenario import Fault, Host, Listeners, Order, Stream, Villain
 from radiosync.units import NS_PER_MS, NS_PER_S
 from radiosync.wire.codec import encode
 from radiosync.wire.messages import Audio, Nack, NackEntry
@@ -353,6 +353,32 @@ def test_an_answer_longer_than_allowed_is_seen(party):
 def test_whoever_has_shown_the_cookie_may_be_sent_anything(party):
     party.world.network.send(bytes(100_000), party.node.streams[0].control_address, party.node.control_address)
     assert not party.complaints()
+
+
+def test_of_two_hosts_each_is_shown_its_own_cookie(make_scenario):
+    """Whoever asks the group for a host is answered by both."""
+    greedy = Villain(kind="greedy", at_s=1.5, for_s=2.0, rate_per_s=5.0)
+    scenario = make_scenario(5.0, listeners=(Listeners(name="room", hears="host"),), villains=(greedy,), complete=False)
+    party = Party(replace(scenario, neighbour=Host(songs_s=(5.0,))), 1.0)
+    party.run(4.0)
+    assert sum(party.of(AmplificationChecker)._to.values()) > 0
+    assert not party.complaints(AmplificationChecker)
+
+
+@pytest.mark.parametrize(("slept", "seen"), [(False, True), (True, False)])
+def test_who_sleeps_when_its_host_ends_can_learn_the_time_from_nobody(make_scenario, slept, seen):
+    limits = {"converge_s_max": 1.0, "calm_error_ns_max": NS_PER_MS}
+    party = Party(make_scenario(3.0, count=1, calm_from_s=1.0, **limits), 3.9)
+    party.run(4.5)
+    node, stream = party.node, party.node.streams[0]
+    assert party.host.session.finished
+    asked_at = node.machine.clock.true(stream.clock.mapping().local_at)
+    if slept:
+        party.world.shifts[node.machine.name] = [Shift(begin=asked_at + 1, end=asked_at + 2, size_ns=-1e9)]
+    (sink,) = node.sinks.values()
+    sink.emitted[-1] = (sink.emitted[-1][0], sink.emitted[-1][1] + NS_PER_S)
+    party.of(PositionChecker).finish()
+    assert bool(party.complaints(PositionChecker)) == seen
 
 
 def test_who_does_not_play_when_the_faults_have_stopped_is_seen(make_scenario):

@@ -14,36 +14,41 @@ from radiosync.wire.messages import Announce, Kind, Leave, Message, Nack, Report
 
 AMPLIFICATION_MAX = 3
 
+Pair = tuple[str, Address]
+"""A host's machine, and an address that speaks to it."""
+
 
 class AmplificationChecker(Checker):
-    """Counts bytes to and from each address at the host's sockets."""
+    """Counts bytes to and from each address at each host's sockets: what one is shown tells the other nothing."""
 
     def __init__(self, world: World, scenario: Scenario) -> None:
         super().__init__(world, scenario)
-        self._from: dict[Address, int] = {}
-        self._to: dict[Address, int] = {}
-        self._cookies: dict[Address, int] = {}
+        self._from: dict[Pair, int] = {}
+        self._to: dict[Pair, int] = {}
+        self._cookies: dict[Pair, int] = {}
         """What was sent last to each address that has not proved itself."""
-        self._proved: set[Address] = set()
+        self._proved: set[Pair] = set()
         world.network.taps.append(self._sent)
         world.network.arrivals.append(self._arrived)
 
     def _sent(self, data: bytes, source: Address, to: Address) -> None:
-        if to in self._proved or source[0] not in self.world.host_ips or is_group(to):
+        pair = source[0], to
+        if pair in self._proved or source[0] not in self.world.host_ips or is_group(to):
             return
         if kind_of(data) == Kind.ANNOUNCE and isinstance(answer := _decoded(data), Announce):
-            self._cookies[to] = answer.cookie
-        self._to[to] = self._to.get(to, 0) + len(data)
-        if self._to[to] > AMPLIFICATION_MAX * self._from.get(to, 0):
-            self.complain(f"{self._to[to]} bytes to {to}, from where {self._from.get(to, 0)} came")
+            self._cookies[pair] = answer.cookie
+        self._to[pair] = self._to.get(pair, 0) + len(data)
+        if self._to[pair] > AMPLIFICATION_MAX * self._from.get(pair, 0):
+            self.complain(f"{self._to[pair]} bytes to {to}, from where {self._from.get(pair, 0)} came")
 
     def _arrived(self, data: bytes, source: Address, to: Address) -> None:
-        if source in self._proved or to[0] not in self.world.host_ips:
+        pair = to[0], source
+        if pair in self._proved or to[0] not in self.world.host_ips:
             return
-        self._from[source] = self._from.get(source, 0) + len(data)
+        self._from[pair] = self._from.get(pair, 0) + len(data)
         message = _decoded(data)
-        if isinstance(message, Nack | Report | Leave) and message.cookie == self._cookies.get(source):
-            self._proved.add(source)
+        if isinstance(message, Nack | Report | Leave) and message.cookie == self._cookies.get(pair):
+            self._proved.add(pair)
 
 
 def _decoded(data: bytes) -> Message | None:

@@ -77,3 +77,10 @@ class Checker:
         """Return by how much the clocks of both were set, or went otherwise than by themselves, between true times."""
         names = (node.machine.name, host.machine.name)
         return math.fsum(shift.within(since, until) for name in names for shift in self.world.shifts.get(name, ()))
+
+    def misled(self, node: ListenerNode, host: HostNode) -> bool:
+        """Say whether a clock was set, or stood still, when there was no host any more to learn the time from."""
+        mapping = node.streams[-1].clock.mapping() if node.streams else None
+        if mapping is None or not host.session.finished:
+            return False
+        return self.shifted_ns(node, host, node.machine.clock.true(mapping.local_at), self.world.now) > 0.0

@@ -34,6 +34,8 @@ class LivenessChecker(Checker):
             stream = node.session.stream
             if state is ListenerState.WAITING and (node.has_ended or self._all_has_ended(name)):
                 continue  # it has heard the end, or came too late for it
+            if (host := None if stream is None else self.world.host_of(stream.session)) and self.misled(node, host):
+                continue
             if state not in WELL or stream is None or stream.playout is None:
                 self._unwell.add(name)
                 self.complain(f"{name}: is {state.name}, {self._since_s():.1f} s after the last fault")
