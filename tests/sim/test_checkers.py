@@ -355,11 +355,13 @@ def test_whoever_has_shown_the_cookie_may_be_sent_anything(party):
     assert not party.complaints()
 
 
-def test_of_two_hosts_each_is_shown_its_own_cookie(make_scenario):
-    """Whoever asks the group for a host is answered by both."""
+@pytest.mark.parametrize("delay_ms", [0, 20])
+def test_of_two_hosts_each_is_shown_its_own_cookie(make_scenario, delay_ms):
+    """Whoever asks the group for a host is answered by both, and heeds one of them."""
     greedy = Villain(kind="greedy", at_s=1.5, for_s=2.0, rate_per_s=5.0)
     scenario = make_scenario(5.0, listeners=(Listeners(name="room", hears="host"),), villains=(greedy,), complete=False)
-    party = Party(replace(scenario, neighbour=Host(songs_s=(5.0,))), 1.0)
+    link = LinkSettings(delay_ns=delay_ms * NS_PER_MS)
+    party = Party(replace(scenario, neighbour=Host(songs_s=(5.0,), up=link)), 1.0)
     party.run(4.0)
     assert sum(party.of(AmplificationChecker)._to.values()) > 0
     assert not party.complaints(AmplificationChecker)
