@@ -45,6 +45,7 @@ absolute and difference clocks over networks" (2009).
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -235,44 +236,38 @@ class ClockFilter:
 
     def _search(self, mapping: ClockMapping, seen: Columns, delays: envelope.Delays) -> None:
         """Begin anew if `seen`, whose delays these are, are much likelier with a step among them than without."""
-        slope, sigma = _slope_of(mapping)
-        again = self.counters.steps > 0
-        step = steps.likeliest(delays, slope, sigma, again=again)
-        if step is None or step.evidence < steps.EVIDENCE_MIN:
-            later = self._newer_half(delays, slope)
-            if later is None or abs(later[0] - slope) < CONTRADICTED_SIGMAS * math.hypot(sigma, later[1]):
-                return
-            slope, sigma = later
-            step = steps.likeliest(delays, slope, sigma, again=again)
+        for slope, sigma in self._slopes(mapping, delays):
+            step = steps.likeliest(delays, slope, sigma, again=self.counters.steps > 0)
             if step is None or step.evidence < steps.EVIDENCE_MIN:
-                return
-        if envelope.feasible(delays.newest(step.count).aged(AGEING_PER_S * NS_PER_S)) is None:
-            return  # there is more to it than a step
-        before = self._slope(delays.oldest(delays.forward_s.size - step.count), slope)
-        # Where there is one, the skew of all together is wrong: it had to explain the step.
-        self._begin_anew(seen[:, -step.count : -1], *(before or (slope, sigma)))
+                continue
+            if envelope.feasible(delays.newest(step.count).aged(AGEING_PER_S * NS_PER_S)) is None:
+                return  # there is more to it than a step
+            before = self._slope(delays.oldest(delays.forward_s.size - step.count), slope)
+            # Where there is one, the skew of all together is wrong: it had to explain the step.
+            self._begin_anew(seen[:, -step.count : -1], *(before or (slope, sigma)))
+            return
 
-    def _newer_half(self, delays: envelope.Delays, slope: float) -> tuple[float, float] | None:
-        """Return the slope of the newer half and its sigma: what came before a step may have tilted the line.
+    def _slopes(self, mapping: ClockMapping, delays: envelope.Delays) -> Iterator[tuple[float, float]]:
+        """Yield the slope by which to look for a step, and that of the newer half, if it is another; with their sigmas.
 
-        By a tilted line all delays look scattered, and then no step is worth a better one.
+        What came before a step may have tilted the line, and by a tilted one all delays look scattered: no step seems
+        worth a better one.
         """
+        slope, sigma = _slope_of(mapping)
+        yield slope, sigma
         half = delays.newest(delays.forward_s.size // 2)
         tilted = self._slope(half, slope) if half.forward_s.size >= TRUNCATED_COUNT_MIN else None
-        return tilted and self._slope(half, tilted[0])
+        later = tilted and self._slope(half, tilted[0])
+        if later and abs(later[0] - slope) >= CONTRADICTED_SIGMAS * math.hypot(sigma, later[1]):
+            yield later
 
     def _slope(self, delays: envelope.Delays, slope_guess: float) -> tuple[float, float] | None:
         """Return the slope of the line through `delays` and its sigma, in ns per second; None where there is none."""
         possible = envelope.feasible(delays.aged(AGEING_PER_S * NS_PER_S))
         if possible is None:
             return None
-        fitted = envelope.fit(
-            delays.aged(AGEING_LIKELY * NS_PER_S),
-            possible,
-            self._prior,
-            slope_guess=slope_guess,
-            excess_ns_min=steps.EXCESS_NS_MIN,
-        )
+        delays = delays.aged(AGEING_LIKELY * NS_PER_S)
+        fitted = envelope.fit(delays, possible, self._prior, slope_guess=slope_guess, excess_ns_min=steps.EXCESS_NS_MIN)
         return fitted.slope, SIGMA_INFLATION * fitted.slope_sigma
 
     def _try(self, exchange: Exchange, *, suspect: bool) -> bool:

@@ -122,12 +122,14 @@ class JitterBuffer:
         slot = self._slots.get(seq)
         return None if slot is None else slot.header
 
-    def reckoned_end(self, seq: int, chunk_frames: int, announced: tuple[int, MediaFrame]) -> MediaFrame:
-        """Return where chunk `seq`, of which nothing has arrived, should end.
+    def end_of(self, seq: int, chunk_frames: int, announced: tuple[int, MediaFrame]) -> MediaFrame:
+        """Return where chunk `seq` ends, or should end where nothing of it has arrived.
 
         `announced` is the number and first frame of some chunk, `chunk_frames` the usual length.  What lies before a
         known chunk is reckoned back from that, since a hole or a jump lies before it rather than behind it.
         """
+        if (header := self.header(seq)) is not None:
+            return MediaFrame(header.first_frame + header.frames)
         if seq == announced[0]:
             return MediaFrame(announced[1] + chunk_frames)
         index = bisect_left(self._order, seq, key=itemgetter(1))

@@ -142,7 +142,7 @@ class Stream:
         if self._left_out and any(cut <= begin and end <= resumed for cut, resumed in self._left_out):
             self.requests.forget(seq)  # asked for where its place was reckoned
             return  # on its way when the order to jump overtook it
-        reckoned = self._reckoned_end(seq) if self.requests and self.buffer.header(seq) is None else end
+        reckoned = self._end_of(seq) if self.requests else end
         added = self.buffer.add(seq, audio)
         self.quality.note(audio, new=added in (Added.NEW, Added.COMPLETED))
         self.counters.note(seq, added, repair=audio.repair, backfill=seq < self._first_live_seq)
@@ -350,15 +350,8 @@ class Stream:
         return self.schedule.frame_at(now) if cursor is None else cursor
 
     def _deadline_at(self, seq: int, now: LocalNs) -> LocalNs | None:
-        """Return when the last frame of chunk `seq` is due; None if it will not be heard.
-
-        Where its header is not known, its place is reckoned.
-        """
-        header = self.buffer.header(seq)
-        if header is not None:
-            frame = MediaFrame(header.first_frame + header.frames)
-        else:
-            frame = self._reckoned_end(seq)
+        """Return when the last frame of chunk `seq` is due, by where it should be at least; None if never."""
+        frame = self._end_of(seq)
         log, rate = self.schedule.log, self.format.rate
         if self.preparing and self.sync is not None and frame > self.sync.target_frame:
             # A start is being prepared: what it begins with is needed at once.
@@ -380,8 +373,8 @@ class Stream:
             return LocalNs(now + UNHURRIED_NS + ns_from_frames(frame - log.newest.media_frame, rate))
         return cut_at
 
-    def _reckoned_end(self, seq: int) -> MediaFrame:
-        return self.buffer.reckoned_end(seq, self.chunk_frames, self._play)
+    def _end_of(self, seq: int) -> MediaFrame:
+        return self.buffer.end_of(seq, self.chunk_frames, self._play)
 
     def _try_start(self, now: LocalNs) -> bool:
         """Start as soon as the clock is good and enough lies ready."""

@@ -149,7 +149,7 @@ def test_where_a_chunk_lies_is_reckoned_from_its_neighbours(buffer, chunk, lost)
             add(buffer, chunk(seq, first, frames))
     first, frames = PLACES[lost]
     end = 9_000 if lost == 19 else first + frames  # it could be on either side of the hole
-    assert buffer.reckoned_end(lost, 250, (10, 1_000)) == end
+    assert buffer.end_of(lost, 250, (10, 1_000)) == end
 
 
 def test_where_several_lie_is_reckoned_at_the_latest(buffer, chunk):
@@ -161,17 +161,17 @@ def test_where_several_lie_is_reckoned_at_the_latest(buffer, chunk):
         for seq in gone:
             end = sum(PLACES[seq])
             hole = 9_000 - 3_050 if gone == [18, 19, 20, 21] and seq < 20 else 0
-            assert end <= buffer.reckoned_end(seq, 250, (10, 1_000)) <= end + hole + 250
+            assert end <= buffer.end_of(seq, 250, (10, 1_000)) <= end + hole + 250
         buffer.drop_between(0, 100_000)
 
 
 def test_where_a_chunk_lies_is_known_from_the_announcement_if_that_is_nearest(buffer, chunk):
-    assert buffer.reckoned_end(20, 100, (15, 5_000)) == 5_600
-    assert buffer.reckoned_end(12, 100, (15, 5_000)) == 4_800
+    assert buffer.end_of(20, 100, (15, 5_000)) == 5_600
+    assert buffer.end_of(12, 100, (15, 5_000)) == 4_800
     add(buffer, chunk(10, 1_000, 100))
-    assert buffer.reckoned_end(15, 100, (15, 5_000)) == 5_100, "a jump lies between them"
-    assert buffer.reckoned_end(14, 100, (15, 5_000)) == 5_000
-    assert buffer.reckoned_end(12, 100, (5, 0)) == 1_300
+    assert buffer.end_of(15, 100, (15, 5_000)) == 5_100, "a jump lies between them"
+    assert buffer.end_of(14, 100, (15, 5_000)) == 5_000
+    assert buffer.end_of(12, 100, (5, 0)) == 1_300
 
 
 def test_room_is_made_for_what_is_announced_and_never_taken_away(kit):

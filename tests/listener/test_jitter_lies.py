@@ -108,7 +108,7 @@ class Told:
         assert self.buffer.complete_frames(first) >= 0
         self.buffer.header_at(first)
         for seq in range(-1, CHUNKS + 1):
-            assert isinstance(self.buffer.reckoned_end(seq, CHUNK, (3, 3 * CHUNK)), int)
+            assert isinstance(self.buffer.end_of(seq, CHUNK, (3, 3 * CHUNK)), int)
 
     def drop(self, frame):
         self.buffer.drop_before(frame)
