@@ -252,9 +252,9 @@ class Scenario:
         """Return the configuration with other values of some keys; raises ConfigError."""
         return Config.load(None, {**self.config, **keys})
 
-    def group_of(self, name: str) -> Listeners | None:
-        """Return the group that the listener on a machine of this name is of; None where there is none."""
-        return next((group for group in self.listeners if name in group.names), None)
+    def heard_by(self, name: str) -> str:
+        """Return the host that the listener on a machine of this name is told to hear; "" where it takes any."""
+        return next((group.hears for group in self.listeners if name in group.names), "")
 
     def stream_of(self, host: Host) -> Stream:
         """Return what `host` plays."""

@@ -65,8 +65,7 @@ class LivenessChecker(Checker):
 
     def _all_has_ended(self, name: str) -> bool:
         """Say whether no host plays any more that this listener would hear."""
-        group = self.scenario.group_of(name)
-        told = "" if group is None else group.hears
+        told = self.scenario.heard_by(name)
         return all(host.ended for host in self.world.hosts if told in ("", host.machine.name))
 
     def _since_s(self) -> float:

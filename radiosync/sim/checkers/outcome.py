@@ -34,8 +34,7 @@ def _lossy(scenario: Scenario) -> set[str]:
 
 def _own_host(world: World, scenario: Scenario, listener: ListenerNode) -> HostNode:
     """Return the host that a listener should hear: the one it was told, or where there are two, the one it found."""
-    group = scenario.group_of(listener.machine.name)
-    told = "" if group is None else group.hears
+    told = scenario.heard_by(listener.machine.name)
     found = world.host_of(listener.streams[-1].session) if listener.streams else None
     if scenario.neighbour is None or told or found is None:
         return world.newest(told or "host")
