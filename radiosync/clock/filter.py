@@ -31,6 +31,7 @@ Steps.  A sample *below* its floor can't be: either the clocks have stepped, or 
 the floors in opposite directions, so when since that sample the other floor has risen by at least half as much, the
 samples before it are dropped.  A longer road raises both floors: the old ones keep serving until they leave the window.
 A step that hides in the scatter takes more samples, and every fourth time is looked for in all the window (`steps`).
+What came before it may have tilted the line, so that this is done by the slope of the newer half as well.
 A step larger than the round trip shows at once, as a sample that no line through the others allows.  It becomes a
 suspect, and the old line goes on; four suspects begin a new history, unless a sample comes that contradicts them.
 Where no line fits all samples, and none of the newest is a suspect, the clocks have stepped or bent before that was so:
